@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters that model, generator and host share (standard library only).
 
-Every class is frozen, takes keywords only, and refuses values that cannot work with a ``ValueError``
-that names the field, its value and the limit.  Presets that are supported by name are in
-:mod:`golden_model.presets`.
+Every class is frozen, takes keywords only, and refuses values that cannot work with a
+``ValueError`` that names the field, its value and the limit.  Presets that are supported by name
+are in :mod:`golden_model.presets`.
 """
 
 import dataclasses
@@ -28,6 +28,9 @@ WORD_BITS = 24
 
 TRITS_PER_BYTE = 5
 """Base-3 packing: 3**5 = 243 of a byte's 256 codes carry five trits, 1.6 bits a weight."""
+
+DIGIT_WEIGHT_BITS = 4
+"""An activation of two digits is ``(high << 4) + low``."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -125,8 +128,10 @@ class Numerics:
     act_format: str = "int4"
     """Input of the QKV, gate and up projections: ``int4`` (absmean), ``fp4`` (E2M1) or ``int8``
     (absmax: BitNet b1.58)."""
+    wo_format: str = "int8"
+    """Input of Wo: ``int8``, or ``fp4`` for the paper's all-FP4 variant (then without top-K)."""
     topk_keep: tuple[int, int] = (1, 2)
-    """Kept share of the attention output ahead of Wo, as numerator and denominator; (1, 1) is off."""
+    """Kept share of the attention output ahead of Wo: numerator and denominator; (1, 1) is off."""
     topk_block: int = 0
     """0 selects over the whole vector; B keeps the share within every B neighbours."""
     topk_key: str = "code"
@@ -134,13 +139,16 @@ class Numerics:
     kv_bits: int = 3
     bos_bits: int = 4
     kv_code: str = "midrise"
+    """``midrise``, ``symmetric``, or ``minmax``, which only the float reference has."""
     q_bits: int = 8
+    """Query bits; 16 leaves queries alone in the float reference and is 12 bits in integers."""
     p_bits: int = 8
 
     def __post_init__(self) -> None:
-        _one_of(self, act_format=("int4", "fp4", "int8"), topk_key=("code", "value"),
-                kv_bits=(3, 4, 8, 16), bos_bits=(3, 4, 8, 16),
-                kv_code=("midrise", "symmetric"), q_bits=(4, 8), p_bits=(8, 12))
+        _one_of(self, act_format=("int4", "fp4", "int8"), wo_format=("int8", "fp4"),
+                topk_key=("code", "value"), kv_bits=(3, 4, 8, 16),
+                bos_bits=(3, 4, 8, 16), kv_code=("midrise", "symmetric", "minmax"),
+                q_bits=(4, 8, 16), p_bits=(8, 12))
         _at_least(self, topk_block=0)
         kept, of = self.topk_keep
         _require(of > 0 and 0 <= kept <= of,
@@ -204,6 +212,11 @@ class UnpackerConfig:
             return 2 * self.trits
         return 8 * _ceil_div(self.trits, TRITS_PER_BYTE)
 
+    @property
+    def latency(self) -> int:
+        """Clock cycles from a transfer on ``i`` to ``o.valid``."""
+        return 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayConfig:
@@ -262,6 +275,19 @@ class ArrayConfig:
     def max_blocks(self) -> int:
         """Row blocks of ``rows`` outputs in the largest command."""
         return _ceil_div(self.max_m, self.rows)
+
+    @property
+    def core_latency(self) -> int:
+        """Clock cycles from weights entering the core to their sums: reading the tile, the tree."""
+        return 1 + self.dot.latency
+
+    @property
+    def latency(self) -> int:
+        """Clock cycles from the last weight beat of a row block on ``i_w`` to ``o.valid``.
+
+        For one digit, without stalls; every further digit adds a cycle.
+        """
+        return self.unpacker.latency + self.core_latency + 1
 
     @property
     def needed_acc_bits(self) -> int:

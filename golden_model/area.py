@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimate what a configuration takes, before anything is built.
+
+The estimate exists to refuse what cannot fit and to name the knob; ``tritforge synth`` measures.
+Linear in the terms that the array is made of.  The constants of a family are fitted to what
+``tritforge synth array`` (yosys 0.70) measured for arrays of adder trees with 64 to 512 products a
+cycle, 4 and 5 bits a digit, both packings: within 15 % of each.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from golden_model.config import AcceleratorConfig, ArrayConfig
+
+__all__ = ["Estimate", "capacity_problems", "estimate"]
+
+
+class _Family(NamedTuple):
+    """LUTs for each term, and the shape of one block RAM."""
+
+    lut: str
+    mac: float
+    """LUTs of one lane of one row, whatever the digit's width."""
+    digit_bit: float
+    """LUTs that each bit of the digit adds to a lane of a row."""
+    trit: float
+    """LUTs of the base-3 unpacker for one trit; the other packing takes none."""
+    acc_bit: float
+    """LUTs for each bit of each row's accumulator and output register."""
+    fixed: float
+    """LUTs of control, whatever the geometry."""
+    block_width: int
+    block_depth: int
+
+
+_FAMILIES = {
+    "xc7": _Family("LUT6", 0.0, 1.8, 4.5, 2.0, 150, 72, 512),
+    "ecp5": _Family("LUT4", 0.5, 2.7, 11.5, 4.0, 200, 36, 512),
+    "ice40": _Family("LUT4", 1.0, 2.0, 10.0, 4.0, 400, 16, 256),
+}
+_FAMILIES["generic"] = _FAMILIES["xc7"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a configuration is expected to take."""
+
+    luts: int
+    """In the target's own kind, `lut_kind`, memory in LUTs included."""
+    lut_kind: str
+    memory_bits: int
+    """Block RAM bits, counted as whole blocks."""
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def _tile_memory_words(array: ArrayConfig) -> int:
+    """Words of the double-buffered tile memory; an address is digit, tile, bank in whole bits."""
+    return 2 * array.max_digits << (array.max_tiles - 1).bit_length()
+
+
+def _tile_memory_bits(array: ArrayConfig, family: _Family) -> int:
+    """Bits of the whole blocks that the tile memory takes."""
+    blocks = (_ceil_div(array.lanes * array.digit_bits, family.block_width)
+              * _ceil_div(_tile_memory_words(array), family.block_depth))
+    return blocks * family.block_width * family.block_depth
+
+
+def estimate(config: AcceleratorConfig) -> Estimate:
+    """Estimate LUTs and block RAM of the accelerator that `config` describes."""
+    family = _FAMILIES[config.target.family]
+    array = config.array
+    lane = family.mac + family.digit_bit * array.digit_bits
+    trit = family.trit if array.packing == "base3" else 0.0
+    luts = (array.macs_per_cycle * (lane + trit)
+            + array.rows * array.acc_bits * family.acc_bit + family.fixed)
+    return Estimate(luts=round(luts), lut_kind=family.lut,
+                    memory_bits=_tile_memory_bits(array, family))
+
+
+def _shortage(need: str, limit: int, knob: str) -> str:
+    return f"about {need} are needed, it has {limit:,}; lower array.{knob}"
+
+
+def capacity_problems(config: AcceleratorConfig) -> list[tuple[str, str]]:
+    """Name what the target cannot hold: the dotted path of the knob to turn, and a sentence.
+
+    Empty if it fits, or if the target has no limits.
+    """
+    need, target, array = estimate(config), config.target, config.array
+    problems = []
+    if target.luts and need.luts > target.luts:
+        knob, value = ("rows", array.rows) if array.rows > 1 else ("lanes", array.lanes)
+        luts = f"{need.luts:,} {need.lut_kind}"
+        problems.append((knob, value, _shortage(luts, target.luts, knob)))
+    if target.memory_bits and need.memory_bits > target.memory_bits:
+        # Blocks side by side make a wide word, blocks behind each other a long vector.
+        deep = _tile_memory_words(array) > _FAMILIES[target.family].block_depth
+        knob, value = ("max_k", array.max_k) if deep else ("lanes", array.lanes)
+        bits = f"{need.memory_bits:,} bits of block RAM"
+        problems.append((knob, value, _shortage(bits, target.memory_bits, knob)))
+    return [(f"array.{knob}", f"array.{knob} = {value} is too much for {target.name}: {shortage}")
+            for knob, value, shortage in problems]
