@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a command shows: its result on standard output, its progress on standard error."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["ConfigOption", "FileOption", "JsonOption", "PresetOption", "console", "print_json",
+           "step"]
+
+NOTICEABLE_SECONDS = 2.0
+PLAIN_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+JsonOption = Annotated[bool, typer.Option(
+    "--json", help="Print one JSON document on standard output, and nothing else there.")]
+PresetOption = Annotated[str | None, typer.Option(
+    "--preset", "-p", metavar="NAME", help="Configuration by name; `tritforge presets` lists them.",
+    show_default=False)]
+FileOption = Annotated[str | None, typer.Option(
+    "--config", metavar="FILE", help="Configuration as TOML (docs/configuration.md).",
+    show_default=False)]
+ConfigOption = Annotated[list[str] | None, typer.Option(
+    "-c", metavar="KEY=VALUE", help="Override one value, such as array.rows=32; may be repeated.",
+    show_default=False)]
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Rich console on standard output, or on standard error."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(stderr=stderr, highlight=False, width=width)
+
+
+def print_json(document: Any) -> None:
+    """Print `document` as JSON on standard output."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """Show that `text` is under way: a spinner on a terminal, plain lines elsewhere.
+
+    Everything goes to standard error, so that a result on standard output stays clean.
+    """
+    start = time.monotonic()
+    if sys.stderr.isatty():
+        with console(stderr=True).status(f"{text} ..."):
+            yield
+    else:
+        sys.stderr.write(f"{text} ...\n")
+        sys.stderr.flush()
+        yield
+    taken = time.monotonic() - start
+    if taken >= NOTICEABLE_SECONDS:
+        sys.stderr.write(f"{text}: {taken:.0f} s\n")
