@@ -36,7 +36,7 @@ class _Family(NamedTuple):
 _FAMILIES = {
     "xc7": _Family("LUT6", 0.0, 1.8, 4.5, 2.0, 150, 72, 512),
     "ecp5": _Family("LUT4", 0.5, 2.7, 11.5, 4.0, 200, 36, 512),
-    "ice40": _Family("LUT4", 1.0, 2.0, 10.0, 4.0, 400, 16, 256),
+    "ice40": _Family("LUT4", 1.0, 2.0, 15.0, 4.0, 150, 16, 256),
 }
 _FAMILIES["generic"] = _FAMILIES["xc7"]
 

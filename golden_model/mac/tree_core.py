@@ -14,7 +14,7 @@ Tag = TypeVar("Tag")
 
 
 def tree_core(config: ArrayConfig, w: Ints, x: Ints) -> Ints:
-    """Sums [beats, rows] of weights [beats, rows, lanes] and activation words [beats, lanes]."""
+    """Return sums [beats, rows] of weights [beats, rows, lanes] and words [beats, lanes]."""
     if w.shape[1:] != (config.rows, config.lanes) or x.shape[1:] != (config.lanes,):
         raise ValueError(f"weights {w.shape} and words {x.shape} do not fit {config.rows} rows of "
                          f"{config.lanes} lanes")

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verilog of a component: deterministic, relocatable, and with repeated parts emitted once."""
+
+import re
+
+from amaranth import *
+from amaranth.back import verilog
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Flow
+
+__all__ = ["LINT_WAIVERS", "emit_verilog", "lint_waivers", "once"]
+
+LINT_WAIVERS = {
+    "DECLFILENAME": "one file holds every module of a design",
+    "UNUSEDSIGNAL": "a slice of a wider value leaves bits that nothing reads",
+    "WIDTHEXPAND": "constants are written without their leading zeros",
+    "PROCASSINIT": "power-up values are part of the contract on FPGAs; reset gives the same ones",
+}
+"""Verilator warnings that generated Verilog may raise, and why they do not matter there."""
+
+_CLOCK_AND_RESET = {"clk": ClockSignal, "rst": ResetSignal}
+
+
+class _Emission:
+    """Platform of one emission: the modules that are emitted once, by class and configuration."""
+
+    def __init__(self, name, family):
+        self.name = name
+        self.family = family
+        self.modules = {}
+
+    def convert(self, component, name):
+        return verilog.convert(component, name=name, platform=self, emit_src=False,
+                               strip_internal_attrs=True)
+
+    def stub(self, kind, *config):
+        """Return an instance of the module that ``kind(*config)`` becomes."""
+        if (kind, config) not in self.modules:
+            stem = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__.strip("_")).lower()
+            count = sum(known is kind for known, _ in self.modules)
+            name = f"{self.name}_{stem}" + (f"_{count}" if count else "")
+            component = kind(*config)
+            self.modules[kind, config] = name, component.signature, self.convert(component, name)
+        return _Stub(*self.modules[kind, config])
+
+
+class _Stub(wiring.Component):
+    """Instance of a module that is emitted once, with the ports of the component behind it."""
+
+    def __init__(self, name, signature, text):
+        self.name = name
+        self.text = text
+        super().__init__(signature)
+
+    def elaborate(self, platform):
+        ports = {}
+        for path, member, value in self.signature.flatten(self):
+            direction = "i" if member.flow is Flow.In else "o"
+            ports[f"{direction}_{'__'.join(map(str, path))}"] = value
+        for port, signal in _CLOCK_AND_RESET.items():
+            if re.search(rf"^  input {port};$", self.text, re.MULTILINE):
+                ports[f"i_{port}"] = signal()
+        return Instance(self.name, **ports)
+
+
+def once(platform, kind, *config):
+    """Return ``kind(*config)``, or while Verilog is emitted an instance of the one module for all.
+
+    Emission time then grows with what is different in a design, not with its size.
+    """
+    if isinstance(platform, _Emission):
+        return platform.stub(kind, *config)
+    return kind(*config)
+
+
+def emit_verilog(component, name, family="generic"):
+    """Return the Verilog of `component` as module `name`: the same text for the same input.
+
+    `family` ``"ecp5"`` lets components use cells of that family where yosys does not infer them;
+    such Verilog is for synthesis.  For every other family the text is plain Verilog.
+
+    Other modules in the text have names that begin with `name` as well.  Ports are flat:
+    ``i_x__payload``, ``i_x__valid``, ``i_x__ready``, ``clk`` and ``rst`` (synchronous, active
+    high).
+    """
+    emission = _Emission(name, family)
+    top = emission.convert(component, name)
+    return "\n".join([*(text for *_, text in emission.modules.values()), top])
+
+
+def lint_waivers():
+    """Return `LINT_WAIVERS` as a Verilator configuration file."""
+    lines = ["`verilator_config"]
+    for rule, reason in LINT_WAIVERS.items():
+        lines += [f"// {reason}", f"lint_off -rule {rule}"]
+    return "\n".join(lines) + "\n"

