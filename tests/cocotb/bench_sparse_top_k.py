@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cocotb bench of top-K: the largest vector and every switch, in value and cycle."""
+
+import json
+import os
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+
+from golden_model.sparse.compactor import beat_counts, compact
+from golden_model.sparse.top_k import kept_count, top_k_mask
+from golden_model.sparse.top_k_cycles import top_k_cycles
+from golden_model.sparse_config import CompactorConfig, TopKConfig
+from hw.sparse.compactor import channel_layout
+from hw.sparse.top_k import command_layout, mask_layout
+from sim.streams import Clocked, Stalls, StreamDriver, StreamMonitor
+
+config = TopKConfig(**json.loads(os.environ["CONFIG"]))
+seed = int(os.environ["SEED"])
+
+PATIENCE = 3_000
+"""Cycles without any transfer after which the unit counts as hung."""
+
+
+class Job:
+    """One vector: what goes in and, as integers, what must come out."""
+
+    def __init__(self, codes, keep, **switches):
+        self.blocks = bool(switches.get("blocks"))
+        self.mask_only = bool(switches.get("mask_only"))
+        size = config.block_size if self.blocks else codes.size
+        self.command = command_layout(config).const({
+            "count": codes.size, "keep": kept_count((codes.size - 1) % size + 1, keep),
+            "block_keep": kept_count(size, keep) if self.blocks else 0, **switches}).as_bits()
+        padded = np.pad(codes, (0, -codes.size % config.lanes)).astype(np.int8).view(np.uint8)
+        self.beats = [int.from_bytes(row.tobytes(), "little")
+                      for row in padded.reshape(-1, config.lanes)]
+        mask = top_k_mask(np.abs(codes.astype(np.int64)), keep, size if self.blocks else 0)
+        rows = np.pad(mask, (0, -codes.size % config.lanes)).reshape(-1, config.lanes)
+        self.masks = [mask_layout(config).const({"keep": row, "last": number == len(rows) - 1})
+                      .as_bits() for number, row in
+                      enumerate((rows << np.arange(config.lanes)).sum(axis=1).tolist())]
+        compactor = CompactorConfig(lanes=config.lanes, max_n=config.max_n,
+                                    drop_zeros=bool(switches.get("drop_zeros")))
+        index, values = compact(compactor, codes, mask)
+        layout = channel_layout(config.max_n)
+        self.elements = [] if self.mask_only else [
+            *(layout.const({"index": i, "code": v, "end": 0}).as_bits()
+              for i, v in zip(index.tolist(), values.tolist())), None]
+        counts = beat_counts(compactor, codes, mask)
+        self.cycles = top_k_cycles(config, counts, blocks=self.blocks, mask_only=self.mask_only)
+
+
+def jobs():
+    """Return the largest vector, then short ones: ties, corners, every switch."""
+    rng = np.random.default_rng(seed)
+    draw = rng.integers(-128, 128, config.max_n).astype(np.int8)
+    ties = rng.integers(-1, 2, 1001).astype(np.int8)
+    return [Job(draw, (1, 2)), Job(draw[:1027], (1, 2), blocks=1), Job(ties, (1, 3)),
+            Job(ties, (2, 3), drop_zeros=1), Job(ties[:555], (3, 4), blocks=1, drop_zeros=1),
+            Job(draw[:999], (1, 1), mask_only=1), Job(draw[:64], (0, 1)), Job(draw[:1], (1, 1)),
+            Job(np.full(333, -128, np.int8), (1, 333)), Job(draw[:128], (127, 128))]
+
+
+async def run(dut, work, rate):
+    """Run the jobs back to back; return the streams."""
+    Clock(dut.clk, 10, unit="ns").start()
+
+    def stalls(number):
+        return Stalls(rate, burst=3, seed=seed + number)
+
+    command = StreamDriver(dut, "i_command", payloads=[job.command for job in work])
+    codes = StreamDriver(dut, "i", stalls(1), [beat for job in work for beat in job.beats])
+    masks = StreamMonitor(dut, "o_mask", stalls(2))
+    elements = StreamMonitor(dut, "o", stalls(3))
+    clocked = Clocked(dut, command, codes, masks, elements)
+    await clocked.reset()
+    wanted = sum(len(job.masks) for job in work), sum(len(job.elements) for job in work)
+    quiet = 0
+    while (len(masks.payloads), len(elements.payloads)) != wanted and quiet < PATIENCE:
+        seen = await clocked.step()
+        quiet = 0 if any(valid and ready for valid, ready in seen) else quiet + 1
+    return command, codes, masks, elements
+
+
+def check_values(work, masks, elements):
+    assert masks.payloads == [mask for job in work for mask in job.masks]
+    wanted = [element for job in work for element in job.elements]
+    # Only the flag of an end marker means anything; it is the layout's top bit.
+    top = channel_layout(config.max_n).size - 1
+    assert [None if got >> top else got for got in elements.payloads] == wanted
+
+
+@cocotb.test()
+async def values_under_stalls(dut):
+    """Everything but the largest vector, with stalls on every stream."""
+    work = jobs()[1:]
+    *_, masks, elements = await run(dut, work, 0.4)
+    check_values(work, masks, elements)
+
+
+@cocotb.test()
+async def values_and_cycles(dut):
+    """Everything at full rate; each vector follows as soon as it can."""
+    work = jobs()
+    commands, codes, masks, elements = await run(dut, work, 0.0)
+    check_values(work, masks, elements)
+    beat = element = command = 0
+    cleared = config.selector.histogram_clear  # after reset
+    for job, taken in zip(work, commands.cycles):
+        assert taken == command
+        origin = taken if job.blocks else max(taken, cleared - 1)
+        command = origin + job.cycles.next_command
+        cleared = max(cleared, origin + job.cycles.cleared)
+        loaded, masked = (stream.cycles[beat:beat + len(job.beats)] for stream in (codes, masks))
+        emitted = elements.cycles[element:element + len(job.elements)]
+        assert [[cycle - origin for cycle in log] for log in (loaded, masked, emitted)] \
+            == [*job.cycles[:3]]
+        beat += len(job.beats)
+        element += len(job.elements)

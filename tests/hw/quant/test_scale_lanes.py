@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+from amaranth import C
+
+from golden_model import smallfloat
+from golden_model.quant.scale_lanes import cycles, scale_lanes
+from golden_model.vector_config import EXPONENT_BITS, MANTISSA_BITS, ScaleLanesConfig
+from hw.quant.rounding_shifter import RoundingShifter
+from hw.quant.scale_lanes import ScaleLanes
+from tests.hw.quant.streams import Recorder, exchange, source
+
+CONFIGS = [
+    ScaleLanesConfig(),
+    ScaleLanesConfig(lanes=1, out_bits=8, form="dsp"),
+    ScaleLanesConfig(lanes=2, in_bits=24, out_bits=16, rows_per_stage=1, form="dsp"),
+    ScaleLanesConfig(lanes=3, in_bits=7, out_bits=4, rows_per_stage=9),
+]
+
+
+def beats(config, count, seed=1):
+    """Random beats whose results mostly fit, after ones that saturate, tie or vanish."""
+    rng = np.random.default_rng(seed)
+    peak = 1 << config.in_bits - 1
+    corners = np.array([-peak, peak - 1, -1, 0, 1, 2, 3, -3, 5, -5, 7])
+    m = np.array([0, 1 << 15, 65535, 49152, 40961])
+    y, mantissa = (grid.ravel() for grid in np.meshgrid(corners, m))
+    y = np.concatenate([y, rng.integers(-peak, peak, count) >> rng.integers(0, config.in_bits,
+                                                                             count)])
+    mantissa = np.concatenate([mantissa, rng.integers(1 << 15, 1 << 16, count)])
+    # The result has up to out_bits + 1 bits, or the product's half bit is its last.
+    size = np.log2(np.maximum(np.abs(y), 1)).astype(int) + 16
+    e = rng.integers(0, config.out_bits + 3, len(y)) - size
+    e[::9] = rng.choice([-128, 127, -64, 64, 8, -8], len(e[::9]))
+    shift = rng.choice([0, 0, 0, 13, -128, 127, -5], len(y))
+    e = np.clip(e - np.where(np.abs(shift) < 20, shift, 0), -128, 127) * (mantissa > 0)
+    rows = np.stack([np.roll(y, lane) for lane in range(config.lanes)], axis=1)
+    return rows, smallfloat.join(mantissa, e), shift
+
+
+def payloads(y, scale, shift):
+    return [{"y": row, "scale": {"m": m, "e": e}, "shift": by} for row, m, e, by in
+            zip(y.tolist(), *(part.tolist() for part in smallfloat.split(scale)), shift.tolist())]
+
+
+def run(dut, y, scale, shift, stall=0.0):
+    sent, sink = [], Recorder(dut.o, len(y), stall=stall)
+    exchange(dut, source(dut.i, payloads(y, scale, shift), stall=stall, cycles=sent), sink.run)
+    return [list(payload) for payload in sink.payloads], sink.cycles[-1] - sent[0]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("stall", [0.0, 0.5], ids=["full_rate", "stalled"])
+def test_matches_golden_model(config, stall):
+    vectors = beats(config, 60)
+    got, took = run(ScaleLanes(config), *vectors, stall=stall)
+    assert got == scale_lanes(config, *vectors).tolist()
+    assert stall or took == cycles(config, len(got))
+
+
+def test_ties_go_to_the_even_word():
+    config = ScaleLanesConfig(lanes=1, form="dsp")
+    y = np.arange(-7, 8)[:, None]
+    half = np.full(15, 0.5)
+    got, _ = run(ScaleLanes(config), y, half, np.zeros(15, np.int64))
+    assert [word for word, in got] == [-4, -3, -2, -2, -2, -1, 0, 0, 0, 1, 2, 2, 2, 3, 4]
+
+
+def test_saturates_at_both_ends():
+    config = ScaleLanesConfig(lanes=2, form="dsp")
+    peak = 1 << 23
+    y = np.array([[peak - 1, -peak], [peak, -peak - 1], [2 * peak - 1, -2 * peak - 1], [1, -1]])
+    scale, shift = np.array([1.0, 1.0, 0.5, 1.0]), np.array([0, 0, 0, 127])
+    got, _ = run(ScaleLanes(config), y, scale, shift)
+    assert got == 4 * [[peak - 1, -peak]]
+
+
+@pytest.mark.parametrize(("config", "latency"), list(zip(CONFIGS, [7, 7, 13, 5])), ids=str)
+def test_latency_is_pinned(config, latency):
+    assert config.latency == latency
+
+
+def test_a_lost_sticky_bit_is_noticed(monkeypatch):
+    def forgetful(self, *arguments):
+        kept, _, above = step(self, *arguments)
+        return kept, C(0, 1), above
+
+    step = RoundingShifter.step
+    monkeypatch.setattr(RoundingShifter, "step", forgetful)
+    config = ScaleLanesConfig(lanes=1, form="dsp")
+    vectors = beats(config, 60)
+    assert run(ScaleLanes(config), *vectors)[0] != scale_lanes(config, *vectors).tolist()
+
+
+@pytest.mark.parametrize(("wrong", "name"), [
+    ({"lanes": 0}, "lanes"), ({"in_bits": 38}, "in_bits"), ({"out_bits": 25}, "out_bits"),
+    ({"shift_bits": 1}, "shift_bits"), ({"form": "table"}, "form"),
+])
+def test_config_refuses(wrong, name):
+    with pytest.raises(ValueError, match=f"^{name} must"):
+        ScaleLanesConfig(**wrong)
+
+
+def test_formats_agree_with_the_golden_model():
+    assert MANTISSA_BITS == smallfloat.MANTISSA_BITS
+    assert -(1 << EXPONENT_BITS - 1) == smallfloat.EXPONENT_MIN

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from golden_model.sparse.compactor import beat_counts, compact, emission_cycles
+from golden_model.sparse_config import CompactorConfig
+from hw.sparse.compactor import Compactor
+from tests.hw.sparse.harness import beats, lane_mask, receive, send, simulate
+
+CONFIGS = [CompactorConfig(lanes=1, max_n=9, queue=1), CompactorConfig(lanes=2, max_n=64, queue=2),
+           CompactorConfig(lanes=4, max_n=100), CompactorConfig(lanes=8, max_n=64, queue=1),
+           CompactorConfig(lanes=4, max_n=100, drop_zeros=False)]
+
+
+def vectors(config, seed):
+    """Pairs of codes and kept flags: every density, corners, odd lengths."""
+    rng = np.random.default_rng(seed)
+    for n in (1, 2, 3, config.lanes, config.max_n - 1, config.max_n):
+        for zeros in (0.0, 0.3, 0.73, 1.0):
+            codes = rng.integers(-128, 128, n, dtype=np.int8)
+            codes[rng.random(n) < zeros] = 0
+            yield codes, rng.random(n) < rng.choice([0.5, 1.0])
+    clustered = np.zeros(config.max_n, np.int8)
+    clustered[-config.max_n // 3:] = -128
+    yield clustered, np.ones(config.max_n, np.bool_)
+
+
+def groups(config, codes, keep):
+    rows = list(zip(beats(codes, config.lanes), lane_mask(keep, config.lanes)))
+    return [{"codes": row, "keep": mask, "last": int(n == len(rows) - 1)}
+            for n, (row, mask) in enumerate(rows)]
+
+
+def elements(config, codes, keep):
+    return [*zip(*(part.tolist() for part in compact(config, codes, keep))), None]
+
+
+def run(config, cases, stall=(0.0, 0.0), *, dut=None):
+    """Return the elements (``None`` is the end marker) and the cycles on both sides."""
+    dut = dut or Compactor(config)
+    wanted = [element for case in cases for element in elements(config, *case)]
+    got, taken, emitted = [], [], []
+
+    async def drive(ctx):
+        for n, case in enumerate(cases):
+            await send(ctx, dut.i, groups(config, *case), stall=stall[0], seed=n, log=taken)
+
+    async def check(ctx):
+        await receive(ctx, dut.o, len(wanted), got, stall=stall[1], log=emitted)
+
+    simulate(dut, drive, check)
+    return [None if p.end else (p.index, p.code) for p in got], wanted, taken, emitted
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("stall", [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5)], ids=str)
+def test_matches_golden_model(config, stall):
+    got, wanted, _, _ = run(config, list(vectors(config, seed=1)), stall)
+    assert got == wanted
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_cycles_match_golden_model(config):
+    for codes, keep in vectors(config, seed=2):
+        _, _, taken, emitted = run(config, [(codes, keep)])
+        assert (taken, emitted) == emission_cycles(config, beat_counts(config, codes, keep))
+
+
+def test_dense_vector_has_no_bubbles():
+    config = CompactorConfig(lanes=4, max_n=100)
+    *_, emitted = run(config, [(np.ones(100, np.int8), np.ones(100, np.bool_))])
+    assert emitted == list(range(1, 102))
+
+
+def test_cycles_are_pinned():
+    """Literals, because hardware and test both follow the model and would drift together."""
+    config = CompactorConfig(lanes=4, max_n=32, queue=2)
+    counts = [4, 4, 0, 4, 1, 0, 0, 0]
+    taken, emitted = emission_cycles(config, counts)
+    assert taken == [0, 1, 5, 6, 9, 13, 14, 15]
+    assert emitted == [*range(1, 14), 16]

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from golden_model.formats import pack_2bit, pack_base3
+from golden_model.sparse.sparse_product import (
+    blocks,
+    column_beats,
+    sparse_cycles,
+    sparse_product,
+)
+from golden_model.sparse_config import SparseProductConfig
+from hw.sparse.sparse_product import SparseProduct
+from tests.hw.sparse.harness import fetch, receive, send, simulate
+
+CONFIGS = [SparseProductConfig(width=1, max_n=9, max_m=3, in_flight=2),
+           SparseProductConfig(width=5, max_n=40, max_m=20, in_flight=4),
+           SparseProductConfig(width=8, max_n=40, max_m=40, packing="2bit", in_flight=16)]
+LATENCY = 6
+
+
+def patterns(config, seed):
+    """Vectors of every pattern of non-zeros, with a matrix each: one, two and many blocks."""
+    rng = np.random.default_rng(seed)
+    n = config.max_n
+    index = np.arange(n)
+    masks = {"dense": index >= 0, "one": index == n - 1, "none": index < 0,
+             "uniform": rng.random(n) < 0.3, "alternating": index % 2 == 0,
+             "clustered": index < n // 3}
+    for number, mask in enumerate(masks.values()):
+        for m in (config.width, 2 * config.width, config.max_m - number % 2):
+            codes = rng.choice([-128, -127, -1, 1, 127], n) if number % 2 else rng.integers(
+                -128, 128, n)
+            yield (codes * mask).astype(np.int8), rng.integers(-1, 2, (m, n), dtype=np.int8)
+    # The corner that fixes the width of a sum.
+    yield np.full(n, -128, np.int8), np.full((config.max_m, n), -1, np.int8)
+
+
+def packed(config, trits):
+    pack = {"2bit": pack_2bit, "base3": pack_base3}[config.packing]
+    return int.from_bytes(pack(trits).tobytes(), "little")
+
+
+def run(config, vectors, *, stall=0.0, keep_zeros=True, latency=LATENCY):
+    """Check sums and requests; return the cycles on ``i``, requests, weights and ``o``."""
+    dut = SparseProduct(config)
+    channels, columns, requests, wanted, commands = [], [], [], [], []
+    for codes, weights in vectors:
+        for index, code in enumerate(codes.tolist()):
+            if code or keep_zeros:
+                channels.append({"index": index, "code": code, "end": 0})
+            if code:
+                requests.append(index)
+                columns.append([packed(config, beat)
+                                for beat in column_beats(config, weights[:, index])])
+        channels.append({"index": 0, "code": 55, "end": 1})
+        beats = sparse_product(config, codes, weights).tolist()
+        wanted += [(beat, n == len(beats) - 1) for n, beat in enumerate(beats)]
+        commands.append({"blocks": blocks(config, weights.shape[0])})
+    asked, sums, logs = [], [], ([], [], [], [])
+
+    async def command(ctx):
+        await send(ctx, dut.i_command, commands)
+
+    async def drive(ctx):
+        await send(ctx, dut.i, channels, stall=stall, log=logs[0])
+
+    async def request(ctx):
+        await receive(ctx, dut.o_request, len(requests), asked, stall=stall, seed=3, log=logs[1])
+
+    async def weigh(ctx):
+        await fetch(ctx, dut.i_weights, logs[1], columns, latency, stall=stall, log=logs[2])
+
+    async def check(ctx):
+        await receive(ctx, dut.o, len(wanted), sums, stall=stall, seed=4, log=logs[3])
+
+    simulate(dut, command, drive, request, weigh, check)
+    assert asked == requests
+    assert [(list(p.sums), p.last) for p in sums] == wanted
+    return logs
+
+
+def elements(codes, *, keep_zeros):
+    return [bool(code) for code in codes if code or keep_zeros]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_matches_golden_model(config, stall):
+    run(config, list(patterns(config, seed=1)), stall=stall, keep_zeros=stall > 0)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("keep_zeros", [False, True], ids=["compacted", "zeros_come_too"])
+def test_cycles_match_golden_model(config, keep_zeros):
+    vectors = list(patterns(config, seed=2))
+    logs = run(config, vectors, keep_zeros=keep_zeros)
+    assert logs == (*sparse_cycles(config, [
+        (elements(codes, keep_zeros=keep_zeros), blocks(config, weights.shape[0]))
+        for codes, weights in vectors], LATENCY),)
+
+
+@pytest.mark.parametrize("m", [64, 128, 2560])
+def test_any_pattern_takes_its_products_and_a_fixed_latency(m):
+    config = SparseProductConfig(width=64, max_n=400, max_m=2560, in_flight=16)
+    for codes, _ in patterns(config, seed=5):
+        channels = elements(codes, keep_zeros=False)
+        cycles = sparse_cycles(config, [(channels, blocks(config, m))], LATENCY)
+        assert cycles.sums[-1] + 1 <= max(1, len(channels)) * m // 64 + LATENCY + 3
+
+
+def test_cycles_are_pinned():
+    """Literals, because hardware and test both follow the model and would drift together."""
+    config = SparseProductConfig(width=8, max_n=40, max_m=24, in_flight=2)
+    cycles = sparse_cycles(config, [([True, False, True], 2), ([], 1)], 3)
+    assert cycles.channels == [0, 1, 2, 3, 6]
+    assert cycles.requests == [0, 2]
+    assert cycles.weights == [3, 4, 5, 6]
+    assert cycles.sums == [8, 9, 10]
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("width", 0), ("width", 1025), ("max_n", 0), ("max_m", 1 << 21), ("in_flight", 257)])
+def test_config_refuses(field, value):
+    with pytest.raises(ValueError, match=f"^{field} must be .* not {value}$"):
+        SparseProductConfig(**{field: value})
+
+
+def test_sums_hold_every_channel_at_its_largest():
+    assert SparseProductConfig(max_n=16_384).sum_bits == 23
+    assert SparseProductConfig(max_n=1).sum_bits == 9

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from golden_model.sparse.compactor import beat_counts, compact
+from golden_model.sparse.top_k import kept_count, top_k_mask
+from golden_model.sparse.top_k_cycles import top_k_cycles
+from golden_model.sparse_config import CompactorConfig, TopKConfig
+from hw.sparse.top_k import TopK
+from tests.hw.sparse.harness import beats, lane_mask, receive, send, simulate
+
+CONFIGS = [TopKConfig(lanes=1, max_n=9, block_size=2), TopKConfig(lanes=2, max_n=30, block_size=4),
+           TopKConfig(lanes=4, max_n=101), TopKConfig(lanes=8, max_n=60, block_size=0)]
+
+
+STALLS = [(0.3, 0.5, 0.5), (0.0, 0.8, 0.0), (0.0, 0.0, 0.0)]
+START = 128
+"""Cycle of the first command: the histograms are clear after reset."""
+
+
+class Case:
+    """One vector with its command, and what must come of it; `keep` is a share as two integers."""
+
+    def __init__(self, config, codes, keep, *, blocks=False, drop_zeros=False, mask_only=False):
+        codes = np.asarray(codes, np.int8)
+        size = config.block_size if blocks else codes.size
+        tail = (codes.size - 1) % size + 1
+        self.blocks, self.mask_only = blocks, mask_only
+        self.command = {"count": codes.size, "keep": kept_count(tail, keep), "blocks": int(blocks),
+                        "block_keep": kept_count(size, keep) if blocks else 0,
+                        "drop_zeros": int(drop_zeros), "mask_only": int(mask_only)}
+        self.beats = beats(codes, config.lanes)
+        mask = top_k_mask(np.abs(codes.astype(np.int64)), keep, size if blocks else 0)
+        self.masks = lane_mask(mask, config.lanes)
+        compactor = CompactorConfig(lanes=config.lanes, max_n=config.max_n, drop_zeros=drop_zeros)
+        pairs = zip(*(part.tolist() for part in compact(compactor, codes, mask)))
+        self.elements = [] if mask_only else [*pairs, None]
+        self.counts = beat_counts(compactor, codes, mask)
+
+    def cycles(self, config):
+        return top_k_cycles(config, self.counts, blocks=self.blocks, mask_only=self.mask_only)
+
+
+def cases(config, seed):
+    """Corner vectors and ties everywhere, K from 0 to n, all switches."""
+    rng = np.random.default_rng(seed)
+    n = config.max_n
+    vectors = [rng.integers(-128, 128, n), rng.integers(-2, 3, n - 1), np.full(n, -128),
+               np.zeros(n), np.where(np.arange(n) % 2, 127, -127), rng.integers(-128, 128, 1),
+               np.arange(n)[::-1] % 128, rng.integers(-128, 128, n) * (rng.random(n) < 0.3)]
+    for codes in vectors:
+        switches = [{}, {"drop_zeros": True}, {"mask_only": True}]
+        for k in (0, 1, codes.size // 2, codes.size - 1, codes.size):
+            yield Case(config, codes, (k, codes.size), **switches[int(rng.integers(3))])
+        if config.block_size:
+            for keep in ((0, 1), (1, 2), (3, 5), (1, 1)):
+                yield Case(config, codes, keep, blocks=True, **switches[int(rng.integers(3))])
+
+
+def run(config, vectors, stall=(0.0, 0.0, 0.0)):
+    """Check masks and elements; return the cycles on ``i_command``, ``i``, ``o_mask``, ``o``."""
+    dut = TopK(config)
+    wanted = [element for case in vectors for element in case.elements]
+    mask_count = sum(len(case.masks) for case in vectors)
+    masks, got, logs = [], [], ([], [], [], [])
+
+    async def command(ctx):
+        await ctx.tick().repeat(START)
+        await send(ctx, dut.i_command, [case.command for case in vectors], log=logs[0])
+
+    async def drive(ctx):
+        rows = [row for case in vectors for row in case.beats]
+        await send(ctx, dut.i, rows, stall=stall[0], log=logs[1])
+
+    async def check_mask(ctx):
+        await receive(ctx, dut.o_mask, mask_count, masks, stall=stall[1], seed=5, log=logs[2])
+
+    async def check(ctx):
+        await receive(ctx, dut.o, len(wanted), got, stall=stall[2], log=logs[3])
+
+    simulate(dut, command, drive, check_mask, check)
+    expected = [{"keep": mask, "last": int(n == len(case.masks) - 1)}
+                for case in vectors for n, mask in enumerate(case.masks)]
+    assert [{"keep": p.keep, "last": p.last} for p in masks] == expected
+    assert [None if p.end else (p.index, p.code) for p in got] == wanted
+    return logs
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("stall", STALLS, ids=str)
+def test_matches_golden_model(config, stall):
+    part = STALLS.index(stall)
+    run(config, list(cases(config, seed=6))[part::6], stall)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_cycles_match_golden_model(config):
+    for case in list(cases(config, seed=7))[::13]:
+        _, *cycles = run(config, [case])
+        # The command goes out once the testbench has waited.
+        assert [[c - START for c in log] for log in cycles] == [*case.cycles(config)[:3]]
+
+
+def test_bounds_of_the_largest_vector():
+    """Beyond loading: below 3 n / P + 64 for half of the elements; the mask alone takes n / P."""
+    config = TopKConfig()
+    beats_of_half = [2] * 4096
+    half = top_k_cycles(config, beats_of_half)
+    assert half.emitted[-1] - half.loaded[-1] == 31 + 2 + 2 * 4096
+    dense = top_k_cycles(config, [4] * 4096, mask_only=True)
+    assert dense.masked[-1] - dense.loaded[-1] == 31 + 4096
+    blocks = top_k_cycles(config, beats_of_half, blocks=True)
+    assert blocks.loaded[-1] == 16 * 512 - 8
+    assert blocks.emitted[-1] - blocks.loaded[-1] == 27
+
+
+def test_a_pass_through_keeps_the_longest_vector_within_its_emission():
+    config = TopKConfig()
+    cycles = top_k_cycles(config, [4] * 4096)
+    assert cycles.emitted[-1] - cycles.loaded[-1] == 31 + 2 + 4 * 4096
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("lanes", 3), ("max_n", 0), ("max_n", 1 << 21), ("queue", 0), ("queue", 65),
+    ("block_size", 4), ("block_size", 48), ("block_size", 512)])
+def test_config_refuses(field, value):
+    with pytest.raises(ValueError, match=f"^{field} must be .* not {value}$"):
+        TopKConfig(**{field: value})
