@@ -23,6 +23,7 @@ from golden_model.weights import DecoderWeights
 from host.errors import CheckFailedError, UserError
 from host.model_file import ModelFileError, load_model
 from sim.array_jobs import Job, JobResult, run_array
+from sim.runner import SimulationFailed
 
 __all__ = ["HELD_OUT", "MODEL", "LayerRun", "LayerRow", "layer_runs", "load_tokens", "predict",
            "read_model", "run_layers", "summarize"]
@@ -125,10 +126,12 @@ def layer_runs(weights: DecoderWeights, tokens: NDArray[np.int64], blocks: int,
 
 
 def predict(config: ArrayConfig, runs: Sequence[LayerRun]) -> list[int]:
-    """Cycle in which each product's last result leaves, when nobody stalls; cycle 0 is the first."""
+    """Cycle, from 0, in which each product's last result leaves if nobody stalls."""
     model = ArrayCycles(config)
-    commands = [command_for(config, *run.job.trits.shape, run.job.digits, run.job.reuse)
-                for run in runs]
+    commands = []
+    for run in runs:
+        m, k = run.job.trits.shape
+        commands.append(command_for(config, m, k, run.job.digits, run.job.reuse))
     words = sum(c.tiles * c.digits for c in commands if not c.reuse)
     beats = sum(c.blocks * c.tiles for c in commands)
     ends: list[int] = []
@@ -171,6 +174,8 @@ def run_layers(config: AcceleratorConfig, runs: Sequence[LayerRun], simulator: s
                progress: Callable[[str], None]) -> list[LayerRow]:
     """Send products through the RTL of `config` and compare values and cycles.
 
+    `progress` is told each stage in a few words.
+
     Raises
     ------
     CheckFailedError
@@ -178,8 +183,6 @@ def run_layers(config: AcceleratorConfig, runs: Sequence[LayerRun], simulator: s
     UserError
         A matrix is larger than the array was configured for.
     """
-    from sim.runner import SimulationFailed
-
     try:
         predicted = predict(config.array, runs)
     except ValueError as error:
@@ -187,7 +190,8 @@ def run_layers(config: AcceleratorConfig, runs: Sequence[LayerRun], simulator: s
             error)
     progress(f"{predicted[-1] + 1:,} cycles predicted")
     try:
-        results, _ = run_array(config.array, [run.job for run in runs], simulator=simulator)
+        results, _ = run_array(config.array, [run.job for run in runs], simulator=simulator,
+                               report=progress)
     except SimulationFailed as error:
         raise CheckFailedError(str(error)) from error
     return summarize(runs, results, predicted)

@@ -78,13 +78,8 @@ def count(cells: Mapping[str, int], family: Family) -> Area:
 
 
 def script(family: Family, top: str = TOP) -> str:
-    """Return the yosys script that is run, as a user would type it.
-
-    Internal names are hidden first: a wire called ``x[3]``, the fourth element of an array, and
-    bit 3 of ``x`` are one name to the mapper that ``synth_ecp5`` uses, which then fails.
-    """
-    return (f"read_verilog {top}.v; rename -hide w:*; {family.flow} -top {top}; "
-            "tee -q -o stat.json stat -json")
+    """Return the yosys script that is run, as a user would type it."""
+    return f"read_verilog {top}.v; {family.flow} -top {top}; tee -q -o stat.json stat -json"
 
 
 def synthesise(verilog: str, target: str) -> Area:
@@ -186,9 +181,9 @@ def measure(design: str, config: ArrayConfig, target: str) -> dict[str, Any]:
     check_names(design, target)
     recipe = DESIGNS[design]
     macs = recipe.macs(config)
-    result = _row(synthesise(emit_verilog(recipe.build(config), TOP), target), macs)
+    result = _row(synthesise(emit_verilog(recipe.build(config), TOP, target), target), macs)
     if recipe.full is not None:
-        full = synthesise(emit_verilog(recipe.full(config), TOP), target)
+        full = synthesise(emit_verilog(recipe.full(config), TOP, target), target)
         result["full"] = _row(full, macs)
     return {"design": design, "target": target, **result,
             "configuration": dataclasses.asdict(config), "flow": script(FAMILIES[target]),

@@ -21,6 +21,26 @@ LINT_WAIVERS = {
 _CLOCK_AND_RESET = {"clk": ClockSignal, "rst": ResetSignal}
 
 
+_ESCAPED = re.compile(r"\\(\S*\[\S*) ")
+
+
+def _plain_names(text):
+    """Return Verilog whose names have no brackets.
+
+    Amaranth calls the fourth element of an array ``x`` by the escaped name ``x[3]``, which yosys'
+    mappers for ECP5 and Xilinx take for bit 3 of ``x`` and then fail.
+    """
+    taken = set(re.findall(r"[\w$]+", text))
+    names = {}
+    for old in dict.fromkeys(_ESCAPED.findall(text)):
+        new = re.sub(r"\W+", "_", old).strip("_")
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        names[old] = new
+    return _ESCAPED.sub(lambda match: names[match[1]] + " ", text)
+
+
 class _Emission:
     """Platform of one emission: the modules that are emitted once, by class and configuration."""
 
@@ -30,8 +50,8 @@ class _Emission:
         self.modules = {}
 
     def convert(self, component, name):
-        return verilog.convert(component, name=name, platform=self, emit_src=False,
-                               strip_internal_attrs=True)
+        return _plain_names(verilog.convert(component, name=name, platform=self, emit_src=False,
+                                            strip_internal_attrs=True))
 
     def stub(self, kind, *config):
         """Return an instance of the module that ``kind(*config)`` becomes."""

@@ -65,7 +65,7 @@ def load_jobs(path):
 
 
 def run_array(config, jobs, *, simulator="verilator", stalls=None, seed=None, waves=None,
-              echo=False, optimise=False):
+              echo=False, optimise=False, report=lambda text: None):
     """Run jobs back to back through a `TernaryArray`; every value and handshake is checked.
 
     Parameters
@@ -74,7 +74,7 @@ def run_array(config, jobs, *, simulator="verilator", stalls=None, seed=None, wa
         Share of stalled cycles by stream name, such as ``{"o": 0.5}``.
     echo
         Show the bench's progress as it comes.
-    optimise
+    optimise, report
         See `sim.runner.run_bench`.
 
     Returns
@@ -87,7 +87,8 @@ def run_array(config, jobs, *, simulator="verilator", stalls=None, seed=None, wa
         save_jobs(source, jobs)
         simulation = run_bench(
             TernaryArray(config), "sim.bench_array", simulator=simulator, seed=seed, waves=waves,
-            echo=echo, optimise=optimise, parameters={"jobs": str(source), "results": str(target),
-                                   "stalls": stalls or {}})
+            echo=echo, optimise=optimise, report=report,
+            parameters={"jobs": str(source), "results": str(target),
+                        "stalls": stalls or {}})
         results = json.loads(target.read_text(encoding="utf-8"))
     return [JobResult(**result) for result in results], simulation

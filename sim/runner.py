@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from cocotb_tools.runner import get_runner
 
 from hw.emit import emit_verilog
+from sim.progress import follow
 from sim.waves import save_groups
 
 __all__ = ["SIMULATORS", "MissingTool", "SimulationFailed", "Simulation", "run_bench",
@@ -186,7 +187,7 @@ def _results(path):
 
 
 def run_bench(component, bench, *, simulator="verilator", config=None, parameters=None, seed=None,
-              waves=None, echo=False, optimise=False):
+              waves=None, echo=False, optimise=False, report=lambda text: None):
     """Emit `component`, build it (once for the same Verilog and tool), and run a bench on it.
 
     The bench module finds in its environment ``CONFIG`` and ``PARAMETERS`` (JSON), and ``SEED``;
@@ -210,6 +211,8 @@ def run_bench(component, bench, *, simulator="verilator", config=None, parameter
     optimise
         Spend five times as long on Verilator's C++ for four times the speed: worth it from about
         50,000 cycles on.
+    report
+        Called with a few words whenever there is something to tell: the stage, a bench's progress.
 
     Raises
     ------
@@ -223,8 +226,12 @@ def run_bench(component, bench, *, simulator="verilator", config=None, parameter
     seed = int(os.environ.get("SEED", 1 if seed is None else seed))
     waves = os.environ.get("WAVES", "") not in ("", "0") if waves is None else waves
     environment = tool_environment(simulator)
-    place, build_seconds = _build(simulator, emit_verilog(component, _TOP), _public(component),
-                                  environment, waves=waves, optimise=optimise)
+    report("emitting Verilog")
+    verilog = emit_verilog(component, _TOP)
+    report(f"building with {simulator}")
+    place, build_seconds = _build(simulator, verilog, _public(component), environment, waves=waves,
+                                  optimise=optimise)
+    report("running")
 
     runs = BUILD / "runs"
     runs.mkdir(exist_ok=True)
@@ -239,8 +246,8 @@ def run_bench(component, bench, *, simulator="verilator", config=None, parameter
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]),
     }
     start = time.monotonic()
-    with _environ(environment), contextlib.suppress(SystemExit, RuntimeError,
-                                                     subprocess.CalledProcessError):
+    with _environ(environment), follow(log, report), contextlib.suppress(
+            SystemExit, RuntimeError, subprocess.CalledProcessError):
         get_runner(simulator).test(
             hdl_toplevel=_TOP, hdl_toplevel_lang="verilog", test_module=bench, build_dir=place,
             test_dir=run, seed=seed, results_xml=str(run / "results.xml"), extra_env=variables,

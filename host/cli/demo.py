@@ -99,9 +99,8 @@ def demo(
     with step(f"Running the exact integer model on {CONTEXT + tokens} tokens of held-out text"):
         weights = read_model(model or MODEL)
         runs = layer_runs(weights, load_tokens(HELD_OUT, CONTEXT + tokens), blocks, tokens)
-    with step(f"Emitting RTL, building its {simulator} simulation and running {len(runs)} "
-              "products through it"):
-        rows = run_layers(config, runs, simulator)
+    with step(f"Sending {len(runs)} products through the RTL in {simulator}") as progress:
+        rows = run_layers(config, runs, simulator, progress)
     document = _document(rows, preset=config.name, simulator=simulator, blocks=blocks,
                          tokens=tokens, macs_per_cycle=config.array.macs_per_cycle)
     if as_json:

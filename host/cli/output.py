@@ -4,7 +4,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,19 +48,25 @@ def print_json(document: Any) -> None:
 
 
 @contextmanager
-def step(text: str) -> Iterator[None]:
+def step(text: str) -> Iterator[Callable[[str], None]]:
     """Show that `text` is under way: a spinner on a terminal, plain lines elsewhere.
 
-    Everything goes to standard error, so that a result on standard output stays clean.
+    Yields a function that tells how far it is, in a few words.  Everything goes to standard error,
+    so that a result on standard output stays clean.
     """
     start = time.monotonic()
     if sys.stderr.isatty():
-        with console(stderr=True).status(f"{text} ..."):
-            yield
+        with console(stderr=True).status(f"{text} ...") as status:
+            yield lambda more: status.update(f"{text}: {more} ...")
     else:
         sys.stderr.write(f"{text} ...\n")
         sys.stderr.flush()
-        yield
+        yield _plain
     taken = time.monotonic() - start
     if taken >= NOTICEABLE_SECONDS:
         sys.stderr.write(f"{text}: {taken:.0f} s\n")
+
+
+def _plain(more: str) -> None:
+    sys.stderr.write(f"  {more}\n")
+    sys.stderr.flush()
