@@ -39,7 +39,7 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         description="Simulation in seconds: the smallest array that has every feature",
         target=TARGETS["generic"],
         clock_mhz=100.0,
-        array=ArrayConfig(rows=4, lanes=16, max_k=256, max_m=1024),
+        array=ArrayConfig(rows=4, lanes=16, max_k=512, max_m=1024),
         window=16,
     ),
     AcceleratorConfig(

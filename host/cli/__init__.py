@@ -10,6 +10,7 @@ import sys
 
 import typer
 
+from host.cli.cycles import cycles
 from host.cli.demo import demo
 from host.cli.doctor import doctor
 from host.cli.presets import presets
@@ -34,6 +35,7 @@ app.command("demo")(demo)
 app.command("verilog")(verilog)
 app.command("sim")(sim)
 app.command("synth")(synth)
+app.command("cycles")(cycles)
 app.command("presets")(presets)
 app.command("doctor")(doctor)
 app.command("train", add_help_option=False,

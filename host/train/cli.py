@@ -25,6 +25,7 @@ ConfigOption = Annotated[Path, typer.Option("--config", help="Training configura
 WorkOption = Annotated[Path, typer.Option("--work", help="Folder for tokens and checkpoints.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cuda, cpu or auto.")]
 CONFIG, WORK = DEMO / "train.toml", Path("build/train")
+RESULTS = Path("docs/results/model.json")
 
 
 def _fail(error: Exception) -> typer.Exit:
@@ -97,13 +98,17 @@ def run(
 
 @app.command()
 def evaluate(
+        rows: Annotated[list[str] | None, typer.Argument(help="Evaluations; all by default.")]
+        = None,
         config: ConfigOption = CONFIG, work: WorkOption = WORK,
         results: Annotated[Path, typer.Option(help="JSON file to merge the figures into.")]
-        = Path("docs/results/model.json"),
+        = RESULTS,
         device: DeviceOption = "auto",
         made_on: Annotated[str, typer.Option(help="Date to record; today by default.")] = "",
 ) -> None:
-    """Measure every evaluation of the configuration on the held-out books."""
+    """Measure evaluations of the configuration on the held-out books."""
+    from functools import partial
+
     import safetensors
     import tokenizers
     import torch
@@ -113,25 +118,28 @@ def evaluate(
     from host.train.report import measure, merge_json
     try:
         settings = load_config(config)
+        unknown = sorted(set(rows or ()) - settings.evaluations.keys())
+        if unknown:
+            raise ValueError(f"no evaluation {unknown[0]!r}; there are "
+                             f"{', '.join(settings.evaluations)}")
         corpus = load_corpus(work, settings.shape.context)
-        figures = measure(settings, corpus, work, typer.echo, _device(device))
+        for line in measure(settings, corpus, work, partial(merge_json, results), rows,
+                            _device(device)):
+            typer.echo(line)
     except (FileNotFoundError, ValueError) as error:
         raise _fail(error) from None
-    trained = figures["trained"].values()
     made: dict[str, Any] = {
         "command": ["python -m host.train prepare",
                     *(f"python -m host.train run {name}" for name in settings.recipes),
-                    "python -m host.train evaluate", "python -m host.train export"],
+                    "python -m host.train evaluate", "python -m host.train export",
+                    "python -m host.train exact", "python -m host.train tables"],
         "config": str(config), "date": made_on or date.today().isoformat(),
-        "device": sorted({run["device"] for run in trained}),
         "evaluated_on": f"{_device(device).type}, float32",
-        "seed": sorted({run["seed"] for run in trained}),
         "held_out": list(settings.held_out), "validation": list(settings.validation),
-        "versions": {"python": platform.python_version(),
-                     "torch_training": sorted({run["torch"] for run in trained}),
-                     "torch": str(torch.__version__), "tokenizers": tokenizers.__version__,
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__),
+                     "tokenizers": tokenizers.__version__,
                      "safetensors": safetensors.__version__}}
-    merge_json(results, figures | {"made": made})
+    merge_json(results, {"made": made})
     typer.echo(f"wrote {results}")
 
 
@@ -139,7 +147,7 @@ def evaluate(
 def export(
         config: ConfigOption = CONFIG, work: WorkOption = WORK,
         row: Annotated[str, typer.Option(help="Evaluation whose weights and scheme to pack.")]
-        = "a48_kv3_q4",
+        = "a48_kv3_q8",
         out: Annotated[Path, typer.Option(help="Folder for the packed model.")] = DEMO,
         windows: Annotated[int, typer.Option(help="Held-out windows to ship.")] = 48,
         device: DeviceOption = "auto") -> None:
@@ -149,16 +157,43 @@ def export(
     from host.train.ship import ship
     try:
         settings = load_config(config)
-        metadata = ship(settings, load_corpus(work, settings.shape.context), work, row, out,
+        weights = ship(settings, load_corpus(work, settings.shape.context), work, row, out,
                         windows, _device(device))
     except (FileNotFoundError, KeyError, ValueError) as error:
         raise _fail(error) from None
-    typer.echo(f"packed {row}: {metadata['numerics']}, residual_frac {metadata['residual_frac']}")
+    typer.echo(f"packed {row}: {weights.numerics}, residual_frac {weights.residual_frac}")
+
+
+@app.command()
+def exact(
+        config: ConfigOption = CONFIG, work: WorkOption = WORK,
+        model: Annotated[Path, typer.Option(help="Packed model.")] = DEMO / "model.safetensors",
+        results: Annotated[Path, typer.Option(help="JSON file to merge the figures into.")]
+        = RESULTS,
+        windows: Annotated[int | None, typer.Option(help="First held-out windows only.")] = None,
+) -> None:
+    """Measure the packed model in integers on the held-out books, beside its float rows."""
+    import json
+
+    from host.model_file import load_model
+    from host.train.config import load_config
+    from host.train.data import load_corpus
+    from host.train.exact_rows import measure_exact
+    from host.train.report import merge_json
+    try:
+        held_out = load_corpus(work, load_config(config).shape.context).held_out.numpy()
+        floats = json.loads(results.read_text())["runs"]
+        for row, figures in measure_exact(load_model(model), held_out[:windows], floats):
+            typer.echo(f"{row}: {figures}")
+            if windows is None:
+                merge_json(results, {"runs": {row: figures}})
+    except (OSError, KeyError, ValueError) as error:
+        raise _fail(error) from None
 
 
 @app.command(name="tables")
 def tables_command(
-        results: Annotated[Path, typer.Option(help="Figures.")] = Path("docs/results/model.json"),
+        results: Annotated[Path, typer.Option(help="Figures.")] = RESULTS,
         document: Annotated[Path, typer.Option(help="Document to rewrite the tables of.")]
         = Path("docs/model.md")) -> None:
     """Render the figures as tables in the documentation."""

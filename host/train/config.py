@@ -30,7 +30,11 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One run.  The learning rate warms up, then falls linearly to 0, stages notwithstanding."""
+    """One run.  The learning rate warms up, then falls linearly to 0, stages notwithstanding.
+
+    ``initial`` names a finished run whose weights this one starts from, with a fresh optimiser: a
+    second cycle of the learning rate.
+    """
 
     steps: int
     batch: int
@@ -43,6 +47,7 @@ class Recipe:
     beta2: float = 0.95
     clip: float = 1.0
     evaluate_every: int = 500
+    initial: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "warmup", "evaluate_every"):
@@ -77,8 +82,11 @@ class TrainConfig:
 
     def digest(self, run: str) -> str:
         """First 16 hexadecimal digits of SHA-256 over what decides run `run`."""
-        parts = [dataclasses.asdict(self.shape), dataclasses.asdict(self.recipes[run]),
-                 self.held_out, self.validation]
+        recipe = dataclasses.asdict(self.recipes[run])
+        initial = recipe.pop("initial")
+        parts = [dataclasses.asdict(self.shape), recipe, self.held_out, self.validation]
+        if initial is not None:
+            parts.append(self.digest(initial))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -121,6 +129,11 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
                 for s in table["stages"])
             recipes[name] = Recipe(**(raw["training"] | table | {"stages": stages}
                                       | (overrides or {})))
+        names = list(recipes)
+        for i, (name, recipe) in enumerate(recipes.items()):
+            if recipe.initial is not None and recipe.initial not in names[:i]:
+                raise ConfigError(f"run {name!r} starts from {recipe.initial!r}, which is no run "
+                                  "listed ahead of it")
         return TrainConfig(
             shape=ModelShape(**raw["shape"]), held_out=tuple(raw["corpus"]["held_out"]),
             validation=tuple(raw["corpus"]["validation"]), recipes=recipes,

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from golden_model.config import ModelShape
-from host.train.model import Decoder
+from host.train.model import Decoder, Tap, silent
 from host.train.scheme import Scheme
 
-__all__ = ["Perplexity", "Zeros", "active_share", "perplexity", "residual_peak", "zeros"]
+__all__ = ["Perplexity", "ZeroCounter", "Zeros", "active_share", "perplexity", "residual_peak",
+           "zeros"]
 
 BATCH = 32
 
@@ -39,18 +40,37 @@ class Zeros(NamedTuple):
     gate_output: float
 
 
+class ZeroCounter:
+    """Tap of :meth:`host.train.model.Decoder.forward` that counts zeros of all it is given."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, name: str, value: Tensor) -> None:
+        """Count the zeros and the elements of `value`."""
+        zero, total = self.counts.get(name, (0, 0))
+        self.counts[name] = zero + int((value == 0).sum()), total + value.numel()
+
+    def zeros(self) -> Zeros:
+        """Shares over everything counted so far."""
+        share = {name: zero / total for name, (zero, total) in self.counts.items()}
+        return Zeros(qkv=share["qkv"], out=share["out"], gate=share["gate"], down=share["down"],
+                     up=1 - (1 - share["gate"]) * (1 - share["gate_output"]),
+                     gate_output=share["gate_output"])
+
+
 @torch.no_grad()
-def perplexity(model: Decoder, windows: Tensor, scheme: Scheme) -> Perplexity:
+def perplexity(model: Decoder, windows: Tensor, scheme: Scheme, tap: Tap = silent) -> Perplexity:
     """Perplexity over ``windows`` int64 [n, context]: every token after BOS is predicted.
 
-    Runs in the model's own precision, without autocast or compilation.
+    Runs in the model's own precision, without autocast or compilation.  `tap` sees intermediates.
     """
     training = model.training
     model.eval()
     nats, tokens = 0.0, 0
     with torch.compiler.set_stance("force_eager"):
         for batch in windows.split(BATCH):
-            logits = model(batch, scheme)[:, :-1]
+            logits = model(batch, scheme, tap)[:, :-1]
             target = batch[:, 1:]
             nats += float(functional.cross_entropy(logits.flatten(0, 1), target.flatten(),
                                                    reduction="sum"))
@@ -59,23 +79,11 @@ def perplexity(model: Decoder, windows: Tensor, scheme: Scheme) -> Perplexity:
     return Perplexity(math.exp(nats / tokens), nats, tokens)
 
 
-@torch.no_grad()
 def zeros(model: Decoder, windows: Tensor, scheme: Scheme) -> Zeros:
     """Zeros over ``windows`` int64 [n, context], averaged over layers and tokens."""
-    zero: dict[str, int] = {}
-    total: dict[str, int] = {}
-
-    def count(name: str, value: Tensor) -> None:
-        zero[name] = zero.get(name, 0) + int((value == 0).sum())
-        total[name] = total.get(name, 0) + value.numel()
-
-    model.eval()
-    for batch in windows.split(BATCH):
-        model(batch, scheme, count)
-    share = {name: zero[name] / total[name] for name in zero}
-    return Zeros(qkv=share["qkv"], out=share["out"], gate=share["gate"], down=share["down"],
-                 up=1 - (1 - share["gate"]) * (1 - share["gate_output"]),
-                 gate_output=share["gate_output"])
+    counter = ZeroCounter()
+    perplexity(model, windows, scheme, counter)
+    return counter.zeros()
 
 
 def active_share(shape: ModelShape, found: Zeros) -> float:

@@ -5,7 +5,7 @@ One class serves training, evaluation and inference; a :class:`~host.train.schem
 is quantised.  The layout is BitNet b1.58's (arXiv:2411.04965, section 2).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,13 @@ from host.train import quantize
 from host.train.quantize import Quantized
 from host.train.scheme import Scheme
 
-__all__ = ["Block", "Decoder", "Projection", "RMSNorm", "Tap"]
+__all__ = ["Block", "Decoder", "Projection", "RMSNorm", "Tap", "silent"]
 
 Tap = Callable[[str, Tensor], None]
 """Receives named intermediates; see :meth:`Decoder.forward`."""
 
 
-def _silent(name: str, value: Tensor) -> None:
+def silent(name: str, value: Tensor) -> None:
     """Tap of nothing."""
 
 
@@ -95,8 +95,15 @@ class Block(nn.Module):
         self.ffn_norm = RMSNorm(shape.hidden, shape.rms_eps)
         self.ffn_sub_norm = RMSNorm(shape.ffn, shape.rms_eps)
 
+    def projection(self, name: str) -> Projection:
+        """Projection by its name in :attr:`golden_model.config.ModelShape.projections`."""
+        found = getattr(self, name)
+        if not isinstance(found, Projection):
+            raise KeyError(name)
+        return found
+
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, scheme: Scheme,
-                tap: Tap = _silent) -> Tensor:
+                tap: Tap = silent) -> Tensor:
         """Residual stream in, residual stream out, both [batch, tokens, hidden]."""
         s = self.shape
         b, n, _ = x.shape
@@ -170,6 +177,12 @@ class Decoder(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
+    def blocks(self) -> Iterator[Block]:
+        """Layers in their order."""
+        for block in self.layers:
+            if isinstance(block, Block):
+                yield block
+
     def freeze_embedding(self, codes: Tensor, scale: Tensor) -> None:
         """Take quantised values instead of latent ones: inference only."""
         self.embedding = nn.Parameter(codes.to(self.embedding), requires_grad=False)
@@ -181,7 +194,7 @@ class Decoder(nn.Module):
             return quantize.trit_embedding(self.embedding, span)
         return Quantized(self.embedding, self.embedding_scale)
 
-    def forward(self, tokens: Tensor, scheme: Scheme, tap: Tap = _silent) -> Tensor:
+    def forward(self, tokens: Tensor, scheme: Scheme, tap: Tap = silent) -> Tensor:
         """Logits [batch, tokens, vocab] of token ids [batch, tokens], position 0 being BOS.
 
         `tap` receives ``residual`` (the stream after the embedding and each addition),

@@ -4,24 +4,32 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from host.train.config import TrainConfig
 from host.train.data import Corpus
-from host.train.evaluate import active_share, perplexity, residual_peak, zeros
+from host.train.evaluate import ZeroCounter, active_share, perplexity, residual_peak
 from host.train.model import Decoder, RMSNorm
 from host.train.scheme import Scheme
 
-__all__ = ["best_decoder", "measure", "merge_json", "rounded_gains", "tables",
+__all__ = ["SHIPPED", "best_decoder", "measure", "merge_json", "rounded_gains", "tables",
            "training_peak"]
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 GAIN_BITS = 12
+SHIPPED = "a48_kv3_q8"
+"""Evaluation that the packed model is for."""
+ZEROS = {SHIPPED: "", "b158": "_b158", "a48_fp4": "_fp4"}
+"""Rows whose zeros are recorded, and the suffix of their keys."""
 CPU = torch.device("cpu")
+
+TABLE_1 = ("fp", "b158", "a48", "a48_fp4")
+TABLE_3 = ("a48", "a48_kv4", "a48_kv3", "a48_kv3_q8", "a48_kv3_q4", "a48_kv3_loop")
 
 Json = dict[str, Any]
 
@@ -57,47 +65,77 @@ def rounded_gains(model: Decoder) -> Decoder:
     return model
 
 
-def measure(config: TrainConfig, corpus: Corpus, work: Path, say: Callable[[str], None],
-            device: torch.device = CPU) -> Json:
-    """Measure all that ``docs/results/model.json`` holds of training, from the kept weights."""
+def measure(config: TrainConfig, corpus: Corpus, work: Path, put: Callable[[Json], None],
+            rows: Sequence[str] | None = None, device: torch.device = CPU) -> Iterator[str]:
+    """Measure what ``docs/results/model.json`` holds of training, from the kept weights.
+
+    Parameters
+    ----------
+    put
+        Receives figures to merge as soon as they are known.
+    rows
+        Evaluations to measure; all unless given.
+
+    Yields
+    ------
+    str
+        One line of progress for each row.
+    """
     held_out = corpus.held_out.to(device)
     characters = sum(map(len, corpus.tokenizer.decode_batch(corpus.held_out[:, 1:].tolist())))
-    result: Json = {"runs": {}, "trained": {}}
-    for row, (run, scheme) in config.evaluations.items():
-        model, _ = best_decoder(config, work, run, device)
-        found = perplexity(model, held_out, scheme)
-        bits = found.nats / math.log(2) / characters
-        result["runs"][row] = {"perplexity": round(found.perplexity, 4),
-                               "bits_per_character": round(bits, 4), "run": run,
-                               "scheme": dataclasses.asdict(scheme)}
-        say(f"{row}: perplexity {found.perplexity:.3f}, {bits:.3f} bits a character")
-    for run, recipe in config.recipes.items():
-        _, state = best_decoder(config, work, run)
-        result["trained"][run] = {
-            "validation_perplexity": round(state["best_perplexity"], 4),
-            "kept_step": state["best_step"], "steps": state["step"], "seed": recipe.seed,
-            "seconds": round(state["seconds"]), "device": state["device"], "torch": state["torch"],
-            "digest": state["digest"]}
-    for key, row in (("zeros", "a48_kv3"), ("zeros_b158", "b158"), ("zeros_fp4", "a48_fp4")):
+    trained = {run: _training(config, work, run) for run in config.recipes}
+    put({"parameters": {"ternary": config.shape.ternary_parameters,
+                        "embedding": config.shape.vocab * config.shape.hidden},
+         "held_out": {"windows": len(held_out), "tokens": held_out[:, 1:].numel(),
+                      "characters": characters},
+         "trained": trained, "made": {"cycles": _cycles(trained)}})
+    for row in config.evaluations if rows is None else rows:
         run, scheme = config.evaluations[row]
         model, _ = best_decoder(config, work, run, device)
-        share = zeros(model, held_out, scheme)
-        result[key] = {name: round(value, 4) for name, value in share._asdict().items()}
-        suffix = key.removeprefix("zeros")
-        result["active_share" + suffix] = round(active_share(config.shape, share), 4)
-        say(f"{key}: {result[key]}")
-    run, scheme = config.evaluations["a48_kv3"]
-    model, _ = best_decoder(config, work, run, device)
+        counter = ZeroCounter()
+        found = perplexity(model, held_out, scheme, counter)
+        bits = found.nats / math.log(2) / characters
+        news: Json = {"runs": {row: {
+            "perplexity": round(found.perplexity, 4), "bits_per_character": round(bits, 4),
+            "run": run, "evaluated_on": f"{device.type}, float32",
+            "scheme": dataclasses.asdict(scheme)}}}
+        if row in ZEROS:
+            share = counter.zeros()
+            news["zeros" + ZEROS[row]] = {k: round(v, 4) for k, v in share._asdict().items()}
+            news["active_share" + ZEROS[row]] = round(active_share(config.shape, share), 4)
+        if row == SHIPPED:
+            news["gains"] = _gains(model, held_out, scheme)
+        put(news)
+        yield f"{row}: perplexity {found.perplexity:.3f}, {bits:.3f} bits a character"
+
+
+def _training(config: TrainConfig, work: Path, run: str) -> Json:
+    _, state = best_decoder(config, work, run)
+    recipe = config.recipes[run]
+    return {"validation_perplexity": round(state["best_perplexity"], 4),
+            "kept_step": state["best_step"], "steps": state["step"], "initial": recipe.initial,
+            "seed": recipe.seed, "seconds": round(state["seconds"]), "device": state["device"],
+            "torch": state["torch"], "digest": state["digest"]}
+
+
+def _cycles(trained: Json) -> Json:
+    """Summarise the runs from scratch, and those that start from another's weights."""
+    cycles: Json = {}
+    for name, started in (("first", False), ("second", True)):
+        runs = {run: r for run, r in trained.items() if (r["initial"] is not None) == started}
+        cycles[name] = {"runs": list(runs)} | {
+            key: sorted({r[key] for r in runs.values()})
+            for key in ("steps", "seed", "device", "torch")}
+    return cycles
+
+
+def _gains(model: Decoder, held_out: Tensor, scheme: Scheme) -> Json:
+    """Range of the RMSNorm gains, and perplexity with them rounded; rounds those of `model`."""
     gains = torch.cat([m.gain.detach() for m in model.modules() if isinstance(m, RMSNorm)])
     rounded = perplexity(rounded_gains(model), held_out, scheme)
-    result["gains"] = {"min": round(float(gains.min()), 4), "max": round(float(gains.max()), 4),
-                       "positive_share": round(float((gains > 0).float().mean()), 4),
-                       "perplexity_rounded_to_12_bits": round(rounded.perplexity, 4)}
-    result["parameters"] = {"ternary": config.shape.ternary_parameters,
-                            "embedding": config.shape.vocab * config.shape.hidden}
-    result["held_out"] = {"windows": len(held_out), "tokens": held_out[:, 1:].numel(),
-                          "characters": characters}
-    return result
+    return {"min": round(float(gains.min()), 4), "max": round(float(gains.max()), 4),
+            "positive_share": round(float((gains > 0).float().mean()), 4),
+            "perplexity_rounded_to_12_bits": round(rounded.perplexity, 4)}
 
 
 def training_peak(config: TrainConfig, corpus: Corpus, model: Decoder, scheme: Scheme,
@@ -132,31 +170,56 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def render(figures: Json) -> str:
-    """Render the three tables as Markdown."""
+def _against(runs: Json, row: str, base: str) -> float:
+    """Percent by which the perplexity of `row` lies above that of `base`."""
+    return float(100 * (runs[row]["perplexity"] / runs[base]["perplexity"] - 1))
+
+
+def _verdict(met: bool) -> str:
+    return "yes" if met else "**no**"
+
+
+def _targets(figures: Json) -> list[list[str]]:
+    """One row a target: what it is, the figure, the target, whether it is met."""
     runs = figures["runs"]
-    base = runs["b158"]["perplexity"]
+    rows = []
+    for row, limit in (("a48", 2), ("a48_kv3", 3), (SHIPPED, 3)):
+        value = _against(runs, row, "b158")
+        rows.append([f"`{row}` against `b158`, perplexity", f"{value:+.2f} %",
+                     f"at most +{limit} %", _verdict(value <= limit)])
+    for row, run in runs.items():
+        if "against_float_percent" in run:
+            value = run["against_float_percent"]
+            rows.append([f"`{row}` against `{run['float_row']}`, perplexity", f"{value:+.2f} %",
+                         "within 0.5 %", _verdict(abs(value) <= 0.5)])
+    down = 100 * figures["zeros"]["down"]
+    return [*rows, ["zeros among the inputs of Wdown", f"{down:.1f} %", "at least 70 %",
+                    _verdict(down >= 70)]]
 
-    def row(name: str) -> list[str]:
-        value = runs[name]["perplexity"]
-        bits = runs[name].get("bits_per_character")
-        return [f"`{name}`", f"{value:.3f}", f"{100 * (value / base - 1):+.1f} %",
-                "" if bits is None else f"{bits:.3f}"]
 
-    head = ["run", "perplexity", "against b1.58", "bits a character"]
-    quality = _table(head, [row(n) for n in ("fp", "b158", "a48", "a48_fp4")])
-    cache = _table(head, [row(n) for n in runs if n.startswith("a48") and n != "a48_fp4"])
+def render(figures: Json) -> str:
+    """Render the tables as Markdown."""
+    runs = figures["runs"]
+
+    def quality(names: Sequence[str]) -> str:
+        return _table(
+            ["row", "perplexity", "against `b158`", "bits a character"],
+            [[f"`{n}`", f"{runs[n]['perplexity']:.3f}", f"{_against(runs, n, 'b158'):+.1f} %",
+              f"{runs[n]['bits_per_character']:.3f}"] for n in names if n in runs])
+
     columns = ["qkv", "out", "up", "gate", "down"]
     sparsity = _table(
-        ["run", *columns, "gate output", "active share"],
-        [[label, *(f"{100 * figures[key][c]:.1f}" for c in (*columns, "gate_output")),
-          f"{100 * figures['active_share' + key.removeprefix('zeros')]:.1f}"]
-         for label, key in (("`b158`", "zeros_b158"), ("`a48_kv3`", "zeros"),
-                            ("`a48_fp4`", "zeros_fp4"))])
+        ["row", *columns, "gate output", "active share"],
+        [[f"`{row}`", *(f"{100 * figures['zeros' + suffix][c]:.1f}"
+                        for c in (*columns, "gate_output")),
+          f"{100 * figures['active_share' + suffix]:.1f}"]
+         for row, suffix in sorted(ZEROS.items(), key=lambda item: list(runs).index(item[0]))])
     return "\n\n".join([
-        "Held-out perplexity a token (the paper's Table 1):", quality,
+        "Targets:", _table(["figure", "found", "target", "met"], _targets(figures)),
+        "Held-out perplexity a token (the paper's Table 1):", quality(TABLE_1),
         "Zeros among inputs, in % (Table 2):", sparsity,
-        "Low-bit attention (Table 3; `a48` caches K and V unquantised):", cache]) + "\n"
+        "Low-bit attention (Table 3; `a48` leaves K, V and Q unquantised):", quality(TABLE_3),
+        "The first cycle:", quality([n for n in runs if n.endswith("_first")])]) + "\n"
 
 
 def tables(figures: Path, document: Path) -> None:

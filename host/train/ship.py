@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from golden_model.weights import DecoderWeights
 from host.train.config import TrainConfig
 from host.train.data import Corpus
 from host.train.pack import save_packed
@@ -20,8 +21,8 @@ PEAK_WINDOWS = 256
 
 
 def ship(config: TrainConfig, corpus: Corpus, work: Path, row: str, out: Path,
-         windows: int, device: torch.device) -> dict[str, str]:
-    """Write the folder `out` for evaluation `row`; the packed model's metadata.
+         windows: int, device: torch.device) -> DecoderWeights:
+    """Write the folder `out` for evaluation `row`; the packed model.
 
     The held-out windows are spread evenly over the held-out books: ``tokens`` int32 [n, context].
     """
@@ -29,13 +30,13 @@ def ship(config: TrainConfig, corpus: Corpus, work: Path, row: str, out: Path,
     model, _ = best_decoder(config, work, run, device)
     peak = training_peak(config, corpus, model, scheme, PEAK_WINDOWS)
     out.mkdir(parents=True, exist_ok=True)
-    metadata = save_packed(out / "model.safetensors", model, scheme, peak)
+    weights = save_packed(out / "model.safetensors", model, scheme, peak)
     shutil.copyfile(work / "tokenizer.json", out / "tokenizer.json")
     chosen = np.linspace(0, len(corpus.held_out) - 1, min(windows, len(corpus.held_out)))
     tokens = corpus.held_out.numpy()[chosen.round().astype(int)].astype(np.int32)
     save_file({"tokens": np.ascontiguousarray(tokens)}, out / "heldout.safetensors")
     (out / "train.log").write_text("\n".join(_log(config, work)) + "\n")
-    return metadata | {"residual_peak": f"{peak:.4g}"}
+    return weights
 
 
 def _log(config: TrainConfig, work: Path) -> list[str]:
@@ -43,7 +44,9 @@ def _log(config: TrainConfig, work: Path) -> list[str]:
     lines = []
     for run, recipe in config.recipes.items():
         _, state = best_decoder(config, work, run)
-        lines.append(f"{run}: seed {recipe.seed}, {state['step']} steps of {recipe.batch} windows, "
+        start = "" if recipe.initial is None else f" from the weights of {recipe.initial}"
+        lines.append(f"{run}: seed {recipe.seed}, {state['step']} steps of {recipe.batch} windows"
+                     f"{start}, "
                      f"{state['seconds']:.0f} s beside other runs on {state['device']}, torch "
                      f"{state['torch']}; kept step {state['best_step']}, validation perplexity "
                      f"{state['best_perplexity']:.3f}")

@@ -31,7 +31,8 @@ class Job:
     """One run to train.
 
     ``text`` int64 [n] are the training tokens, ``validation`` int64 [windows, context] choose the
-    checkpoint to keep.  ``stop_after`` ends the session, not the run, at that step.
+    checkpoint to keep.  ``stop_after`` ends the session, not the run, at that step.  A run that
+    starts from another looks for that one's checkpoint beside its own.
     """
 
     config: TrainConfig
@@ -85,7 +86,7 @@ def train(job: Job) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        The checkpoint was made with another configuration.
+        The checkpoint was made with another configuration, or the run to start from is missing.
     """
     recipe = job.config.recipes[job.run]
     torch.manual_seed(recipe.seed)
@@ -97,6 +98,8 @@ def train(job: Job) -> dict[str, Any]:
                              "torch": str(torch.__version__)}
     if job.checkpoint.exists():
         state = _load(job, model, optimizer, state["digest"])
+    elif recipe.initial is not None:
+        _start_from(job, recipe.initial, model)
     text = job.text.to(job.device)
     validation = job.validation.to(job.device)
     limit = len(text) - job.config.shape.context
@@ -132,6 +135,23 @@ def _load(job: Job, model: Decoder, optimizer: torch.optim.AdamW, digest: str) -
     optimizer.load_state_dict(state["optimizer"])
     _restore_random_state(state["random"], job.device)
     return state
+
+
+def _start_from(job: Job, run: str, model: Decoder) -> None:
+    """Load the weights that `run` ended with.
+
+    Raises
+    ------
+    CheckpointError
+        That run has no finished checkpoint of this configuration.
+    """
+    path = job.checkpoint.with_name(f"{run}.pt")
+    if not path.exists():
+        raise CheckpointError(f"{path} is missing: train {run!r} ahead of {job.run!r}")
+    state: dict[str, Any] = torch.load(path, map_location=job.device, weights_only=True)
+    if state["digest"] != job.config.digest(run) or state["step"] < job.config.recipes[run].steps:
+        raise CheckpointError(f"{path} is not a finished run of this configuration")
+    model.load_state_dict(state["best"])
 
 
 def _evaluate(job: Job, model: Decoder, state: dict[str, Any], stage: int, loss: float,

@@ -17,13 +17,22 @@ def recipe(**changes):
                       "warmup": 2, "stages": stages} | changes))
 
 
-def test_shipped_configuration_gives_every_run_one_budget():
+def test_shipped_configuration_gives_every_run_of_a_cycle_one_budget():
     config = load_config(SHIPPED)
-    assert {"fp", "b158", "a48", "a48_fp4"} <= config.recipes.keys()
-    assert len({(r.steps, r.batch) for r in config.recipes.values()}) == 1
+    assert {"fp", "b158", "a48", "a48_fp4"} <= config.evaluations.keys()
+    budgets = {(r.initial is not None, r.steps, r.batch) for r in config.recipes.values()}
+    assert budgets == {(False, 24000, 64), (True, 5000, 64)}
     assert len(config.held_out) == 10
     assert not set(config.held_out) & set(config.validation)
     assert {run for run, _ in config.evaluations.values()} <= config.recipes.keys()
+
+
+@pytest.mark.parametrize("start", ["b159", "fp_second", "a48_fp4_second"])
+def test_run_that_starts_from_none_ahead_of_it_is_refused(tmp_path, start):
+    path = tmp_path / "train.toml"
+    path.write_text(SHIPPED.read_text().replace('initial = "fp"', f'initial = "{start}"'))
+    with pytest.raises(ConfigError, match=f"starts from '{start}', which is no run listed ahead"):
+        load_config(path)
 
 
 def test_schedule_rises_then_falls_to_nearly_nothing_across_stages():

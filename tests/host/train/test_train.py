@@ -2,14 +2,11 @@
 """A few real steps on a tiny text: it learns, resumes bit for bit, and packs without loss."""
 
 import dataclasses
-import math
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
-
-np = pytest.importorskip("numpy")
 
 data = pytest.importorskip("host.train.data")
 evaluate = pytest.importorskip("host.train.evaluate")
@@ -105,6 +102,44 @@ def test_checkpoint_of_another_configuration_is_refused(corpus, tmp_path):
         train_module.train(other)
 
 
+def second_config(**changes):
+    """Return `tiny_config(**changes)` and a run that starts from its weights."""
+    config = tiny_config(**changes)
+    recipe = dataclasses.replace(config.recipes["a48"], initial="a48", peak_lr=0.0)
+    return dataclasses.replace(config, recipes=config.recipes | {"second": recipe})
+
+
+def test_second_cycle_starts_from_the_other_runs_weights(corpus, tmp_path):
+    first = train_module.train(job(corpus, tmp_path / "a48.pt"))
+    second = train_module.train(job(corpus, tmp_path / "second.pt", config=second_config(),
+                                    run="second", stop_after=1))
+    assert second["step"] == 1
+    for name, value in first["best"].items():  # the learning rate is 0
+        assert torch.equal(second["model"][name], value), name
+
+
+@pytest.mark.parametrize(("steps", "message"), [
+    (0, "train 'a48' ahead of 'second'"), (4, "not a finished run"),
+])
+def test_second_cycle_needs_a_finished_start(corpus, tmp_path, steps, message):
+    if steps:
+        train_module.train(job(corpus, tmp_path / "a48.pt", stop_after=steps))
+    with pytest.raises(train_module.CheckpointError, match=message):
+        train_module.train(job(corpus, tmp_path / "second.pt", config=second_config(),
+                               run="second"))
+    assert not (tmp_path / "second.pt").exists()
+
+
+def test_digest_follows_the_start():
+    digest = second_config().digest("second")
+    assert digest != second_config().digest("a48")
+    changed = second_config(seed=4)
+    same = dataclasses.replace(changed, recipes=changed.recipes | {
+        "second": second_config().recipes["second"]})
+    assert same.recipes["second"] == second_config().recipes["second"]
+    assert same.digest("second") != digest
+
+
 def test_perplexity_of_uniform_logits_is_the_vocabulary(corpus):
     model = model_module.Decoder(SHAPE)
     with torch.no_grad():
@@ -130,29 +165,13 @@ def test_position_does_not_see_later_tokens(corpus, trained):
     assert torch.equal(model(window, A48)[:, :8], before)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 6, 31])
-@pytest.mark.parametrize("planes", [1, 3])
-def test_packing_round_trips(n, planes):
-    top = (3**planes - 1) // 2
-    codes = np.random.default_rng(n).integers(-top, top + 1, n)
-    packed = pack.pack_planes(codes, planes)
-    assert packed.dtype == np.uint8
-    assert len(packed) == planes * math.ceil(n / 5)
-    assert pack.unpack_planes(packed, planes, n).tolist() == codes.tolist()
-
-
-def test_packing_against_literal_bytes():
-    assert pack.pack_planes(np.array([-1, 0, 1, -1, 0, 1]), 1).tolist() == [102, 122]
-    assert pack.pack_planes(np.array([13, -13, 5]), 3).tolist() == [
-        2 + 0 * 3 + 0 * 9 + 27 + 81, 2 + 0 * 3 + 0 * 9 + 27 + 81, 2 + 0 * 3 + 2 * 9 + 27 + 81]
-    with pytest.raises(ValueError, match="outside the range"):
-        pack.pack_planes(np.array([14]), 3)
-
-
 def test_packed_model_is_the_trained_one(corpus, trained, tmp_path):
     model, path = decoder(trained), tmp_path / "model.safetensors"
-    metadata = pack.save_packed(path, model, A48, peak=3.0)
-    assert metadata["residual_frac"] == "19"  # 4 x 3 needs 4 bits ahead of the point
+    weights = pack.save_packed(path, model, A48, peak=3.0)
+    assert weights.residual_frac == 19  # 4 x 3 needs 4 bits ahead of the point
+    once = path.read_bytes()
+    pack.save_packed(path, model, A48, peak=3.0)
+    assert path.read_bytes() == once
     loaded, scheme = pack.load_packed(path)
     assert dataclasses.replace(scheme, embedding_range=A48.embedding_range) == A48
     for layer, packed in zip(model.layers, loaded.layers, strict=True):
@@ -163,3 +182,20 @@ def test_packed_model_is_the_trained_one(corpus, trained, tmp_path):
             assert float(scale) == float(alpha), p
     logits = loaded(corpus.held_out, scheme)
     assert torch.allclose(logits, model(corpus.held_out, A48), atol=1e-4)
+
+
+def test_exact_rows_stand_beside_their_float_rows(corpus, trained):
+    exact_rows = pytest.importorskip("host.train.exact_rows")
+    weights = pack.weights_of(decoder(trained), A48, peak=3.0)
+    schemes = {"a48": dataclasses.replace(A48, kv_bits=16, bos_bits=16, q_bits=16),
+               "a48_kv3_q8": A48}
+    floats = {row: {"perplexity": evaluate.perplexity(decoder(trained), corpus.held_out,
+                                                      scheme).perplexity,
+                    "scheme": dataclasses.asdict(scheme)} for row, scheme in schemes.items()}
+    found = dict(exact_rows.measure_exact(weights, corpus.held_out.numpy(), floats))
+    assert list(found) == ["a48_exact", "a48_exact_kv3_q8"]
+    for figures in found.values():
+        assert abs(figures["against_float_percent"]) < 2
+        assert figures["tokens"] == corpus.held_out[:, 1:].numel()
+    assert found["a48_exact"]["numerics"]["kv_bits"] == 16
+    assert found["a48_exact_kv3_q8"]["numerics"]["kv_bits"] == 3
