@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of measured figures for the documentation, from the JSON under ``docs/results``.
+
+``python -m host.figures`` rewrites ``docs/figures.md``; a test fails if it would change.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["DOCUMENT", "render"]
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+DOCUMENT = ROOT / "docs" / "figures.md"
+
+_HEAD = """# Measured figures
+
+Each table is rendered from JSON under `docs/results`, which also holds the command, date and versions
+that made it. `python -m host.figures` renders this page; a figure is renewed by running its command
+with `--record`.
+"""
+
+_AREA = """
+## Area of the array
+
+After synthesis with yosys, nothing placed or routed. LUTs are LUT6 on `xc7` and LUT4 on `ecp5`, with
+distributed RAM at the LUTs it takes, two LUTs for each `CCU2C`, and inverters not counted. The core is
+rows of adder trees that share the activations, pipeline registers included; the whole array adds
+unpacking (base 3), accumulators and control. On `ecp5` the first adder level is written in that family's
+carry cells (`hw.emit.emit_verilog(..., "ecp5")`): yosys does not fold the operands' gating into them
+from plain Verilog, which is what `tritforge verilog` writes.
+"""
+
+_CYCLES = """
+## Cycles of real layers
+
+From the cycle model, which the simulated RTL matches handshake for handshake. *Busy*: share of cycles
+in which weights are multiplied when layers follow each other with activations and weights at hand.
+*MACs used*: products that are the matrix's own, the rest being padding. *Alone*: busy, for a layer that
+first waits for its activations. Each cell is the least of a model's layers.
+"""
+
+
+def _load(folder: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted((RESULTS / folder).glob("*.json"))]
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def _area() -> str:
+    rows = []
+    for result in _load("area"):
+        config = result["configuration"]
+        rows.append((result["target"], f"{config['rows']} x {config['lanes']}",
+                     str(config["digit_bits"]), f"{result['lut']:,}",
+                     f"**{result['lut_per_mac']:.2f}**", f"{result['full']['lut']:,}",
+                     f"{result['full']['lut_per_mac']:.2f}", str(result["full"]["dsp"]),
+                     result["date"]))
+    return _table(("family", "rows x lanes", "digit bits", "core LUT", "core LUT/MAC", "whole LUT",
+                   "whole LUT/MAC", "DSP", "date"), rows)
+
+
+def _cycles() -> str:
+    rows = []
+    for result in _load("cycles"):
+        models: dict[str, list[dict[str, Any]]] = {}
+        for layer in result["layers"]:
+            models.setdefault(layer["model"], []).append(layer)
+        for model, layers in models.items():
+            shares = [f"{min(layer[key] for layer in layers):.1%}"
+                      for key in ("busy", "mac_efficiency", "alone")]
+            rows.append((f"{result['name']} ({result['rows']} x {result['lanes']})", model,
+                         f"{sum(layer['cycles'] for layer in layers):,}", *shares))
+    return _table(("preset", "model", "cycles a block", "busy", "MACs used", "alone"), rows)
+
+
+def render() -> str:
+    """Text of the page."""
+    return "".join([_HEAD, _AREA, "\n", _area(), _CYCLES, "\n", _cycles()])
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(render(), encoding="utf-8")
