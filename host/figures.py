@@ -17,29 +17,29 @@ DOCUMENT = ROOT / "docs" / "figures.md"
 
 _HEAD = """# Measured figures
 
-Each table is rendered from JSON under `docs/results`, which also holds the command, date and versions
-that made it. `python -m host.figures` renders this page; a figure is renewed by running its command
-with `--record`.
+Each table is rendered from JSON under `docs/results`, which also holds the command, date and
+versions that made it. `python -m host.figures` renders this page; a figure is renewed by running
+its command with `--record`.
 """
 
 _AREA = """
 ## Area of the array
 
-After synthesis with yosys, nothing placed or routed. LUTs are LUT6 on `xc7` and LUT4 on `ecp5`, with
-distributed RAM at the LUTs it takes, two LUTs for each `CCU2C`, and inverters not counted. The core is
-rows of adder trees that share the activations, pipeline registers included; the whole array adds
-unpacking (base 3), accumulators and control. On `ecp5` the first adder level is written in that family's
-carry cells (`hw.emit.emit_verilog(..., "ecp5")`): yosys does not fold the operands' gating into them
-from plain Verilog, which is what `tritforge verilog` writes.
+After synthesis with yosys, nothing placed or routed. LUTs are LUT6 on `xc7` and LUT4 on `ecp5`,
+with distributed RAM at the LUTs it takes, two LUTs for each `CCU2C`, and inverters not counted. The
+core is rows of adder trees that share the activations, registers at their stages; the whole array
+adds unpacking (base 3), accumulators and control. On `ecp5` the first adder level is written in
+that family's carry cells (`emit_verilog(..., "ecp5")`): yosys does not fold the operands' gating
+into them from plain Verilog, which is what `tritforge verilog` writes.
 """
 
 _CYCLES = """
 ## Cycles of real layers
 
-From the cycle model, which the simulated RTL matches handshake for handshake. *Busy*: share of cycles
-in which weights are multiplied when layers follow each other with activations and weights at hand.
-*MACs used*: products that are the matrix's own, the rest being padding. *Alone*: busy, for a layer that
-first waits for its activations. Each cell is the least of a model's layers.
+From the cycle model, which the simulated RTL matches handshake for handshake. *Busy*: share of
+cycles in which weights are multiplied when layers follow each other with activations and weights at
+hand. *MACs used*: products that are the matrix's own, the rest being padding. *Alone*: busy, for a
+layer that first waits for its activations. Each share is the least of a model's layers.
 """
 
 

