@@ -4,11 +4,13 @@
 import dataclasses
 import itertools
 import json
+import time
 
 import numpy as np
 import pytest
 
 from golden_model.config import ModelShape, Numerics
+from golden_model.exact import ExactDecoder
 from golden_model.mac.ternary_array import array_cycles
 from golden_model.presets import preset
 from golden_model.weights import random_weights
@@ -113,3 +115,13 @@ def test_a_block_of_the_trained_model_runs_exactly(tritforge):
     assert document["passed"]
     assert document["cycles"] == document["predicted"]
     assert len(document["layers"]) == 7
+
+
+def test_the_exact_decoder_keeps_up():
+    """At least 20 tokens a second of processor time, one at a time."""
+    decoder = ExactDecoder(read_model(MODEL))
+    tokens = load_tokens(HELD_OUT, 40)
+    start = time.process_time()
+    for token in tokens:
+        decoder.forward([token])
+    assert len(tokens) / (time.process_time() - start) >= 20
