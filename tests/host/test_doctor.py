@@ -76,7 +76,7 @@ def test_the_interpreter_is_checked(monkeypatch, version: tuple[int, int], good:
 
 def test_every_tool_says_who_needs_it_and_how_to_get_it() -> None:
     assert all(tool.used_for and tool.mend for tool in TOOLS.values())
-    assert all(tool.package or tool.program for tool in TOOLS.values())
+    assert all(tool.package or tool.program or tool.shared_library for tool in TOOLS.values())
 
 
 def test_the_commands_of_the_menu_work_here() -> None:
@@ -86,4 +86,10 @@ def test_the_commands_of_the_menu_work_here() -> None:
 def test_a_mended_name_is_a_package_that_apt_knows() -> None:
     """`apt-get install NAME` is only said of Debian's own names."""
     named = {tool.mend.split()[-1] for tool in TOOLS.values() if tool.mend.startswith("apt-get")}
-    assert named == {"g++", "make", "perl", "iverilog"}
+    assert named == {"g++", "make", "perl", "python3-dev", "iverilog"}
+
+
+def test_a_python_without_its_shared_library_is_named(monkeypatch) -> None:
+    monkeypatch.setattr("find_libpython.find_libpython", lambda: None)
+    with pytest.raises(MissingToolError, match="libpython: not found; apt-get install python3-dev"):
+        require("libpython")
