@@ -232,6 +232,8 @@ def run_bench(component, bench, *, simulator="verilator", config=None, parameter
     seed = int(os.environ.get("SEED", 1 if seed is None else seed))
     waves = os.environ.get("WAVES", "") not in ("", "0") if waves is None else waves
     environment = tool_environment(simulator)
+    for name in ("SEED", "WAVES"):  # cocotb would heed them in its own way
+        environment.pop(name, None)
     report("emitting Verilog")
     verilog = emit_verilog(component, _TOP)
     report(f"building with {simulator}")
@@ -243,8 +245,6 @@ def run_bench(component, bench, *, simulator="verilator", config=None, parameter
     runs.mkdir(exist_ok=True)
     run = Path(tempfile.mkdtemp(dir=runs, prefix=f"{bench.rsplit('.', 1)[-1]}-{simulator}-{seed}-"))
     log = run / "run.log"
-    for name in ("SEED", "WAVES"):
-        environment.pop(name, None)
     variables = {
         "CONFIG": json.dumps(dataclasses.asdict(config or component.config)),
         "PARAMETERS": json.dumps(parameters or {}),
