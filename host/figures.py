@@ -33,6 +33,16 @@ that family's carry cells (`emit_verilog(..., "ecp5")`): yosys does not fold the
 into them from plain Verilog, which is what `tritforge verilog` writes.
 """
 
+_UNITS = """
+## Area of the units beside the array
+
+After synthesis, each unit by itself in its default configuration: four elements a cycle, products
+of 16 trits a cycle, the rotary embedding one pair. Residuals are added by the quantiser's lanes,
+and top-K includes the compactor. *DSP allowed*: the same with multipliers in the form that yosys
+maps to DSP blocks; a unit without multipliers is the same. Block memories are RAMB18E1 and
+RAMB36E1, one counted as one.
+"""
+
 _CYCLES = """
 ## Cycles of real layers
 
@@ -56,6 +66,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _area() -> str:
     rows = []
     for result in _load("area"):
+        if result["design"] != "array":
+            continue
         config = result["configuration"]
         rows.append((result["target"], f"{config['rows']} x {config['lanes']}",
                      str(config["digit_bits"]), f"{result['lut']:,}",
@@ -64,6 +76,22 @@ def _area() -> str:
                      result["date"]))
     return _table(("family", "rows x lanes", "digit bits", "core LUT", "core LUT/MAC", "whole LUT",
                    "whole LUT/MAC", "DSP", "date"), rows)
+
+
+def _units() -> str:
+    parts = []
+    for result in _load("area"):
+        if result["design"] != "units":
+            continue
+        rows = [(f"`{row['design']}`", f"{row['lut']:,}", f"{row['registers']:,}",
+                 str(row["block_memories"]), f"{row['with_dsp']['lut']:,}",
+                 str(row["with_dsp"]["dsp"])) for row in result["units"]]
+        rows.append(("together", f"**{result['lut']:,}** of {result['budget']:,}",
+                     f"{result['registers']:,}", str(result["block_memories"]),
+                     f"**{result['with_dsp']['lut']:,}**", str(result["with_dsp"]["dsp"])))
+        parts.append(_table((f"unit on {result['target']}, {result['date']}", "LUT", "registers",
+                             "block memories", "LUT, DSP allowed", "DSP, DSP allowed"), rows))
+    return "\n".join(parts)
 
 
 def _cycles() -> str:
@@ -82,7 +110,8 @@ def _cycles() -> str:
 
 def render() -> str:
     """Text of the page."""
-    return "".join([_HEAD, _AREA, "\n", _area(), _CYCLES, "\n", _cycles()])
+    return "".join([_HEAD, _AREA, "\n", _area(), _UNITS, "\n", _units(), _CYCLES, "\n",
+                    _cycles()])
 
 
 if __name__ == "__main__":

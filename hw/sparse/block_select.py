@@ -48,7 +48,7 @@ class BlockSelect(wiring.Component):
                 held = Signal(bits, name=f"magnitude_{n * lanes + lane}", reset_less=True)
                 with m.If(self.i.valid & self.i.ready & (beat == n)):
                     m.d.sync += held.eq(self.i.p.magnitudes[lane])
-                m.d.comb += plane[n * lanes + lane].eq(held.bit_select(step, 1))
+                m.d.comb += plane[n * lanes + lane].eq((held >> step)[0])
 
         spare = Signal.like(self.o.p.spare)
         above = Signal(range(lanes * beats + 1))

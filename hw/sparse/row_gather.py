@@ -63,7 +63,8 @@ class RowGather(wiring.Component):
                 "blocks": range(config.max_blocks + 1),
             }))),
             "i": In(stream.Signature(row_layout(config))),
-            "o_request": Out(stream.Signature(range(config.max_rows))),
+            # A port of no bits would be one of two in Verilog.
+            "o_request": Out(stream.Signature(range(max(config.max_rows, 2)))),
             "i_weights": In(stream.Signature(config.unpacker.packed_bits)),
             "o": Out(stream.Signature(sum_layout(config))),
         })

@@ -59,7 +59,8 @@ class SparseProduct(wiring.Component):
                 "blocks": range(config.max_blocks + 1),
             }))),
             "i": In(stream.Signature(channel_layout(config.max_n))),
-            "o_request": Out(stream.Signature(range(config.max_n))),
+            # A port of no bits would be one of two in Verilog.
+            "o_request": Out(stream.Signature(range(max(config.max_n, 2)))),
             "i_weights": In(stream.Signature(config.unpacker.packed_bits)),
             "o": Out(stream.Signature(sums_layout(config))),
         })

@@ -73,6 +73,8 @@ class Rope(wiring.Component):
         dropped = self.config.dropped_bits
         floor, half = value[dropped:].as_signed(), value[dropped - 1]
         rounded = floor + (half & (value[:dropped - 1].any() | floor[0]))
+        if len(rounded) <= WORD_BITS:
+            return rounded
         fits = rounded[WORD_BITS - 1:] == rounded[-1].replicate(len(rounded) - WORD_BITS + 1)
         limit = Cat((~rounded[-1]).replicate(WORD_BITS - 1), rounded[-1])
         return Mux(fits, rounded[:WORD_BITS], limit).as_signed()

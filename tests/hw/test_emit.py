@@ -10,11 +10,33 @@ import time
 import pytest
 
 from golden_model.config import ArrayConfig, TernaryDotConfig, UnpackerConfig
+from golden_model.sparse_config import (
+    CompactorConfig,
+    RowGatherConfig,
+    SparseProductConfig,
+    TopKConfig,
+)
+from golden_model.vector_config import (
+    NormQuantiserConfig,
+    ResidualAddConfig,
+    RopeConfig,
+    ScaleLanesConfig,
+    SmallFloatUnitConfig,
+)
 from hw.emit import LINT_WAIVERS, emit_verilog, lint_waivers
 from hw.mac.ternary_array import TernaryArray
 from hw.mac.ternary_dot import TernaryDot
 from hw.mac.tree_core import TreeCore
 from hw.mac.trit_unpacker import TritUnpacker
+from hw.quant.norm_quantiser import NormQuantiser
+from hw.quant.scale_lanes import ScaleLanes
+from hw.quant.small_float_unit import SmallFloatUnit
+from hw.sparse.compactor import Compactor
+from hw.sparse.row_gather import RowGather
+from hw.sparse.sparse_product import SparseProduct
+from hw.sparse.top_k import TopK
+from hw.vector.residual_add import ResidualAdd
+from hw.vector.rope import Rope
 from sim.runner import tool_environment
 
 COMPONENTS = {
@@ -25,6 +47,36 @@ COMPONENTS = {
     "core": lambda: TreeCore(ArrayConfig(rows=2, lanes=5)),
     "dot": lambda: TernaryDot(TernaryDotConfig(lanes=6)),
     "unpacker": lambda: TritUnpacker(UnpackerConfig(trits=13)),
+}
+
+DEFAULT_UNITS = {
+    "norm_quantiser": lambda: NormQuantiser(NormQuantiserConfig()),
+    "norm_quantiser_residual": lambda: NormQuantiser(NormQuantiserConfig(residual=True)),
+    "scale_lanes": lambda: ScaleLanes(ScaleLanesConfig()),
+    "residual_add": lambda: ResidualAdd(ResidualAddConfig()),
+    "rope": lambda: Rope(RopeConfig()),
+    "top_k": lambda: TopK(TopKConfig()),
+    "compactor": lambda: Compactor(CompactorConfig()),
+    "sparse_product": lambda: SparseProduct(SparseProductConfig()),
+    "row_gather": lambda: RowGather(RowGatherConfig()),
+}
+
+SMALL_UNITS = {
+    "norm_quantiser": lambda: NormQuantiser(NormQuantiserConfig(
+        lanes=1, max_n=3, gain_bits=2, residual=True, form="dsp")),
+    "small_float_unit": lambda: SmallFloatUnit(SmallFloatUnitConfig()),
+    "scale_lanes": lambda: ScaleLanes(ScaleLanesConfig(
+        lanes=3, in_bits=2, out_bits=2, shift_bits=2)),
+    "residual_add": lambda: ResidualAdd(ResidualAddConfig(lanes=1, in_bits=5)),
+    "rope": lambda: Rope(RopeConfig(in_bits=2, table_bits=2, table_fraction_bits=1, extra_bits=0)),
+    "top_k": lambda: TopK(TopKConfig(lanes=1, max_n=1, block_size=2, queue=1)),
+    "top_k_without_blocks": lambda: TopK(TopKConfig(lanes=2, max_n=37, block_size=0, queue=3)),
+    "compactor": lambda: Compactor(CompactorConfig(lanes=1, max_n=1, queue=1)),
+    "sparse_product": lambda: SparseProduct(SparseProductConfig(
+        width=1, max_n=1, max_m=1, in_flight=1)),
+    "sparse_product_narrow": lambda: SparseProduct(SparseProductConfig(
+        width=3, max_n=37, max_m=11, packing="2bit", in_flight=3)),
+    "row_gather": lambda: RowGather(RowGatherConfig(width=1, max_k=1, max_rows=1, in_flight=1)),
 }
 
 
@@ -66,15 +118,43 @@ def test_an_array_of_4096_macs_takes_seconds():
     assert time.process_time() - start < 20
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
-def test_verilator_lint_is_clean(name, tmp_path):
-    (tmp_path / "part.v").write_text(emit_verilog(COMPONENTS[name](), "part"))
+def lint(component, tmp_path):
+    """Verilator's code and complaints about a component's Verilog, with every warning on."""
+    (tmp_path / "part.v").write_text(emit_verilog(component, "part"))
     (tmp_path / "part.vlt").write_text(lint_waivers())
     done = subprocess.run(
         ["verilator", "--lint-only", "-Wall", "--top-module", "part", "part.vlt", "part.v"],
         cwd=tmp_path, env=tool_environment("verilator"), capture_output=True, text=True,
         check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_verilator_lint_is_clean(name, tmp_path):
+    assert lint(COMPONENTS[name](), tmp_path) == (0, "")
+
+
+@pytest.mark.parametrize("name", SMALL_UNITS)
+def test_verilator_lint_of_small_units_is_clean(name, tmp_path):
+    assert lint(SMALL_UNITS[name](), tmp_path) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEFAULT_UNITS)
+def test_verilator_lint_of_default_units_is_clean(name, tmp_path):
+    assert lint(DEFAULT_UNITS[name](), tmp_path) == (0, "")
+
+
+def test_a_lost_bit_is_not_waived(tmp_path):
+    """Of the warnings about widths only that of ``!x`` is."""
+    (tmp_path / "part.vlt").write_text(lint_waivers())
+    (tmp_path / "part.v").write_text("module part(input [1:0] a, output o, p); assign o = !a;\n"
+                                     "assign p = a; endmodule\n")
+    done = subprocess.run(["verilator", "--lint-only", "-Wall", "part.vlt", "part.v"], cwd=tmp_path,
+                          env=tool_environment("verilator"), capture_output=True, text=True,
+                          check=False)
+    assert "WIDTHTRUNC: part.v:2" in done.stderr
+    assert "part.v:1" not in done.stderr
 
 
 def test_waivers_have_reasons():
