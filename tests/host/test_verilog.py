@@ -188,3 +188,12 @@ def test_every_check_can_fail(tool: str, text: str, tmp_path: Path) -> None:
     check = CHECKS[tool](tmp_path)
     assert not check.passed
     assert check.output
+
+
+def test_the_manifest_vouches_for_every_file_beside_it() -> None:
+    files = generate(PRESETS["tiny"])
+    listed = json.loads(files.pop(MANIFEST))["files"]
+    assert listed == {name: {"bytes": len(text.encode()),
+                             "sha256": hashlib.sha256(text.encode()).hexdigest()}
+                      for name, text in files.items()}
+    assert len(listed) == 2
