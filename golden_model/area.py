@@ -10,7 +10,8 @@ cycle, 4 and 5 bits a digit, both packings: within 15 % of each.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from golden_model.config import AcceleratorConfig, ArrayConfig
+from golden_model.accelerator_config import AcceleratorConfig
+from golden_model.config import ArrayConfig
 
 __all__ = ["Estimate", "capacity_problems", "estimate"]
 

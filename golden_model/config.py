@@ -2,21 +2,19 @@
 """Parameters that model, generator and host share (standard library only).
 
 Every class is frozen, takes keywords only, and refuses values that cannot work with a
-``ValueError`` that names the field, its value and the limit.  Presets that are supported by name
-are in :mod:`golden_model.presets`.
+``ValueError`` that names the field, its value and the limit.  A whole accelerator's configuration
+is in :mod:`golden_model.accelerator_config`.
 """
 
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = [
-    "AcceleratorConfig",
     "ArrayConfig",
     "ModelShape",
     "Numerics",
-    "Target",
     "TernaryDotConfig",
     "UnpackerConfig",
     "WORD_BITS",
@@ -294,42 +292,3 @@ class ArrayConfig:
         """Signed bits that hold every sum: |activation| <= 128 as two digits, else 2**(bits-1)."""
         peak = 128 if self.max_digits == 2 else 1 << self.digit_bits - 1
         return (peak * self.max_tiles * self.lanes).bit_length() + 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What a device holds; limits that a configuration is checked against before it is built."""
-
-    name: str
-    family: str
-    """yosys flow: ``xc7``, ``ecp5``, ``ice40`` or ``generic`` (no limits)."""
-    luts: int
-    """LUT6 on xc7 and UltraScale+, LUT4 elsewhere; 0: no limit."""
-    memory_bits: int
-    """Block RAM (iCE40: EBR and SPRAM), in bits; 0: no limit."""
-
-    def __post_init__(self) -> None:
-        _one_of(self, family=("xc7", "ecp5", "ice40", "generic"))
-        _at_least(self, luts=0, memory_bits=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AcceleratorConfig:
-    """One accelerator: geometry, target and the numerics it is built for."""
-
-    name: str
-    description: str
-    target: Target
-    clock_mhz: float
-    array: ArrayConfig = field(default_factory=ArrayConfig)
-    numerics: Numerics = field(default_factory=Numerics)
-    window: int = 128
-    """Tokens that the KV cache holds, the BOS token included."""
-
-    def __post_init__(self) -> None:
-        _at_least(self, window=2)
-        _require(0 < self.clock_mhz <= 2000,
-                 f"clock_mhz must lie in (0, 2000], not {self.clock_mhz}")
-        if self.numerics.act_format == "fp4":
-            _require(self.array.digit_bits >= 5,
-                     f"array.digit_bits must be at least 5 for FP4, not {self.array.digit_bits}")

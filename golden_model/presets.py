@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from golden_model.config import AcceleratorConfig, ArrayConfig, Target
+from golden_model.accelerator_config import AcceleratorConfig, Target
+from golden_model.config import ArrayConfig
 
 __all__ = ["PRESETS", "TARGETS", "preset", "suggestion", "target"]
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from golden_model.accelerator_config import AcceleratorConfig
 from golden_model.area import capacity_problems
-from golden_model.config import AcceleratorConfig
 from golden_model.presets import preset, suggestion, target
 from host.errors import UserError
 

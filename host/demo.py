@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from golden_model.config import AcceleratorConfig, ArrayConfig
+from golden_model.accelerator_config import AcceleratorConfig
+from golden_model.config import ArrayConfig
 from golden_model.decoder import Capture
 from golden_model.exact import ExactDecoder
 from golden_model.mac.ternary_array import ArrayCycles, command_for

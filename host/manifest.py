@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
+from golden_model.accelerator_config import AcceleratorConfig
 from golden_model.area import estimate
-from golden_model.config import AcceleratorConfig, config_hash
+from golden_model.config import config_hash
 
 __all__ = ["SCHEMA", "describe_ports", "make_manifest", "tool_versions"]
 

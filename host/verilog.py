@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from golden_model.config import AcceleratorConfig
+from golden_model.accelerator_config import AcceleratorConfig
 from host import tools
 from host.errors import UserError
 from host.manifest import SCHEMA, describe_ports, make_manifest

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from golden_model.accelerator_config import AcceleratorConfig
 from golden_model.area import capacity_problems, estimate
-from golden_model.config import AcceleratorConfig
 from golden_model.presets import PRESETS, TARGETS
 
 
