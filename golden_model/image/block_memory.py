@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Golden model of :mod:`hw.image.block_memory`."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from golden_model.image_config import BlockMemoryConfig
+
+__all__ = ["Burst", "read", "schedule"]
+
+
+class Burst(NamedTuple):
+    """One request."""
+
+    address: int
+    """First beat."""
+    beats: int
+    """How many, at least 1."""
+
+
+def read(memory: Sequence[int], bursts: Sequence[Burst]) -> list[int]:
+    """Beats that answer `bursts`, of a memory that holds each address."""
+    return [memory[burst.address + n] for burst in bursts for n in range(burst.beats)]
+
+
+def schedule(config: BlockMemoryConfig, offered: Sequence[int],
+             bursts: Sequence[Burst]) -> tuple[list[int], list[int]]:
+    """Cycles of each request's transfer and of each beat's, if ``o`` never stalls.
+
+    `offered` is the cycle from which each request is there, once the one before has been taken.
+    """
+    taken: list[int] = []
+    beats: list[int] = []
+    for cycle, burst in zip(offered, bursts, strict=True):
+        # A request is let in with the last address of the burst before.
+        free = beats[-1] - config.latency + 1 if beats else 0
+        taken.append(max(cycle, taken[-1] + 1 if taken else 0, free))
+        first = taken[-1] + config.latency
+        beats += range(first, first + burst.beats)
+    return taken, beats

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of what stands between the memory image and its readers (standard library only)."""
+
+from dataclasses import dataclass
+
+from golden_model.config import _at_least, _require
+
+__all__ = ["BlockMemoryConfig", "BurstAddressConfig", "ImageHubConfig", "ImagePortConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePortConfig:
+    """Shape of one port on the memory image: bursts asked for, beats given."""
+
+    beat_bits: int
+    """Bits of one beat: packed trits of one cycle."""
+    address_bits: int = 24
+    """Bits of an address; the unit is a beat."""
+    count_bits: int = 20
+    """Bits of the number of beats in one burst."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, beat_bits=1, address_bits=1, count_bits=1)
+        _require(self.address_bits <= 40,
+                 f"address_bits must be at most 40, not {self.address_bits}")
+        _require(self.count_bits <= 32, f"count_bits must be at most 32, not {self.count_bits}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockMemoryConfig:
+    """Geometry of an image on the chip."""
+
+    port: ImagePortConfig
+    depth: int
+    """Beats."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, depth=1)
+        _require(self.depth <= 1 << self.port.address_bits,
+                 f"depth must be at most {1 << self.port.address_bits} (port.address_bits = "
+                 f"{self.port.address_bits}), not {self.depth}")
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a request to its first beat: address register, memory."""
+        return 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageHubConfig:
+    """Geometry of what shares one port among several readers."""
+
+    port: ImagePortConfig
+    clients: int
+    in_flight: int = 16
+    """Bursts that may be under way, all readers together."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, clients=1, in_flight=1)
+        _require(self.in_flight <= 256, f"in_flight must be at most 256, not {self.in_flight}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurstAddressConfig:
+    """Geometry of what turns a row's or column's index into its burst."""
+
+    port: ImagePortConfig
+    max_index: int
+
+    def __post_init__(self) -> None:
+        _at_least(self, max_index=1)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from an index to its burst."""
+        return 2

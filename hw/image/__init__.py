@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The memory image: weights, gains, tables and program behind one port."""
