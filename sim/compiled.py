@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A component as a shared library: Verilated, compiled once, driven from Python without cocotb.
+
+For long runs: a bench in Python sees each cycle, which costs far more than the cycle; here cycles
+run in C++ until something is worth looking at.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import subprocess
+import tempfile
+from pathlib import Path
+
+from hw.emit import emit_verilog
+from sim.runner import BUILD, SimulationFailed, tool_environment
+
+__all__ = ["CompiledModel", "compile_model"]
+
+_TOP = "dut"
+_HARNESS = Path(__file__).with_name("compiled.cpp")
+_VERILATE = ["--cc", "-O3", "-Wno-lint", "-Wno-style", "-Wno-fatal", "--output-split", "0",
+             "--x-assign", "fast", "--x-initial", "fast", "--prefix", "Vdut"]
+_WORD = 32
+
+
+def _run(command, cwd, environment):
+    done = subprocess.run(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-20:])
+        raise SimulationFailed(f"{command[0]} failed with code {done.returncode}:\n{tail}")
+
+
+def _ports(component):
+    """Name, width in bits and direction of each port but the clock and the reset."""
+    from amaranth.hdl import Shape
+
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        name = "__".join(map(str, path))
+        ports[name] = (Shape.cast(value.shape()).width, member.flow.name == "In")
+    return ports
+
+
+def compile_model(component, *, report=lambda text: None):
+    """Directory of the compiled library of `component`, from the cache or built now.
+
+    Raises
+    ------
+    MissingTool
+        Verilator, g++, make or perl is not installed.
+    SimulationFailed
+        The design did not build.
+    """
+    environment = tool_environment("verilator")
+    report("emitting Verilog")
+    verilog = emit_verilog(component, _TOP)
+    # Verilator writes a double underscore so.
+    table = "".join(f"PORT({name.replace('__', '___05F')})\n" for name in _ports(component))
+    version = subprocess.run(["verilator", "--version"], env=environment, capture_output=True,
+                             text=True, check=True).stdout
+    key = "\n".join([verilog, table, _HARNESS.read_text(encoding="utf-8"), version, *_VERILATE])
+    place = BUILD / f"compiled-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    if (place / "built").is_file():
+        return place
+    report("compiling the simulation")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    # Whoever is first renames a whole build into place; others find it there and drop theirs.
+    with tempfile.TemporaryDirectory(dir=BUILD, prefix="tmp-") as temporary:
+        work = Path(temporary) / "work"
+        work.mkdir()
+        (work / f"{_TOP}.v").write_text(verilog, encoding="utf-8")
+        (work / "ports.inc").write_text(table, encoding="utf-8")
+        flags = "-fPIC -O2"
+        _run(["verilator", *_VERILATE, "--Mdir", "obj", "-CFLAGS", flags, f"{_TOP}.v",
+              "--top-module", _TOP], work, environment)
+        _run(["make", "-s", "-C", "obj", "-f", "Vdut.mk", "OPT_FAST=-O2", "OPT_SLOW=-O1",
+              "OPT_GLOBAL=-O2", "libVdut"], work, environment)
+        include = Path(environment["VERILATOR_ROOT"]) / "include"
+        _run(["g++", "-shared", "-fPIC", "-O2", "-std=c++17", "-I.", "-Iobj", f"-I{include}",
+              f"-I{include}/vltstd", str(_HARNESS), "obj/libVdut.a", "obj/libverilated.a",
+              "-pthread", "-o", "dut.so"], work, environment)
+        (work / "built").touch()
+        with contextlib.suppress(OSError):
+            work.rename(place)
+    return place
+
+
+class CompiledModel:
+    """One running instance of a component, at the end of its reset.
+
+    Ports are named as in the Verilog: ``i__payload``.  Inputs that are set hold their value;
+    outputs are as they settle after the latest edge and the inputs set since.
+
+    Parameters
+    ----------
+    component
+        Amaranth component with one clock domain.
+    report
+        Called with a few words at each stage of building.
+    """
+
+    def __init__(self, component, *, report=lambda text: None):
+        self.ports = _ports(component)
+        self._index = {name: n for n, name in enumerate(self.ports)}
+        library = ctypes.CDLL(str(compile_model(component, report=report) / "dut.so"))
+        library.model_open.restype = ctypes.c_void_p
+        library.model_close.argtypes = [ctypes.c_void_p]
+        library.model_tick.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
+        for access in (library.model_set, library.model_get):
+            access.argtypes = [ctypes.c_void_p, ctypes.c_uint, ctypes.POINTER(ctypes.c_uint32)]
+        library.model_run_until.argtypes = [ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint32,
+                                            ctypes.c_uint64]
+        library.model_run_until.restype = ctypes.c_uint64
+        library.model_reset.argtypes = [ctypes.c_void_p]
+        self._library, self._model = library, library.model_open()
+        self._words = {name: (ctypes.c_uint32 * -(-width // _WORD))()
+                       for name, (width, _) in self.ports.items()}
+        self.reset()
+
+    def close(self):
+        """Free the instance; it must not be used afterwards."""
+        if self._model is not None:
+            self._library.model_close(self._model)
+            self._model = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def reset(self):
+        """Hold the reset for two cycles, with every input at zero."""
+        for name, (_, is_input) in self.ports.items():
+            if is_input:
+                self.set(name, 0)
+        self._library.model_reset(self._model)
+
+    def set(self, name, value):
+        """Set an input port to a non-negative integer."""
+        words = self._words[name]
+        width, is_input = self.ports[name]
+        if not is_input:
+            raise ValueError(f"{name} is an output")
+        if not 0 <= value < 1 << width:
+            raise ValueError(f"{name} takes 0..{(1 << width) - 1}, not {value}")
+        for n in range(len(words)):
+            words[n] = value >> (_WORD * n) & 0xFFFF_FFFF
+        self._library.model_set(self._model, self._index[name], words)
+
+    def get(self, name):
+        """Return a port's value as a non-negative integer."""
+        words = self._words[name]
+        self._library.model_get(self._model, self._index[name], words)
+        return sum(word << (_WORD * n) for n, word in enumerate(words))
+
+    def tick(self, cycles=1):
+        """Run clock cycles."""
+        self._library.model_tick(self._model, cycles)
+
+    def run_until(self, name, value, limit):
+        """Run until a port of at most 32 bits has `value`; cycles that it took, 0 if it has it now.
+
+        Raises
+        ------
+        SimulationFailed
+            It has not after `limit` cycles.
+        """
+        took = self._library.model_run_until(self._model, self._index[name], value, limit)
+        if took > limit:
+            raise SimulationFailed(f"{name} is not {value} after {limit} cycles")
+        return took
+
