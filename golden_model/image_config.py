@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from golden_model.config import _at_least, _require
 
-__all__ = ["BlockMemoryConfig", "BurstAddressConfig", "ImageHubConfig", "ImagePortConfig"]
+__all__ = ["BlockMemoryConfig", "BurstAddressConfig", "ImageHubConfig", "ImagePortConfig",
+           "SplitterConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +75,27 @@ class BurstAddressConfig:
     def latency(self) -> int:
         """Cycles from an index to its burst."""
         return 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitterConfig:
+    """Geometry of what cuts beats of the image into words of a vector or a table."""
+
+    beat_bits: int
+    word_bits: int
+    max_words: int = 1 << 16
+
+    def __post_init__(self) -> None:
+        _at_least(self, beat_bits=1, word_bits=1, max_words=1)
+        _require(self.word_bits <= self.beat_bits,
+                 f"word_bits must be at most beat_bits ({self.beat_bits}), not {self.word_bits}")
+
+    @property
+    def per_beat(self) -> int:
+        """Words in one beat, the first in the lowest bits; what is left of it is not used."""
+        return self.beat_bits // self.word_bits
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat to its first word."""
+        return 1

@@ -6,7 +6,7 @@ from golden_model.head import argmax as golden
 from golden_model.head_config import ArgmaxConfig
 from golden_model.sampling import greedy
 from hw.head.argmax import Argmax
-from tests.hw.sparse.harness import receive, send, simulate
+from sim.simulator import receive, send, simulate
 from tests.mutants import mutant
 
 CONFIGS = [ArgmaxConfig(), ArgmaxConfig(logit_bits=2, max_vocab=2),

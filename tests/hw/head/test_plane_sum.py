@@ -6,7 +6,7 @@ from golden_model.formats import pack_three_trits, unpack_base3
 from golden_model.head import plane_sum as golden
 from golden_model.head_config import PlaneSumConfig
 from hw.head.plane_sum import PlaneSum
-from tests.hw.sparse.harness import receive, send, simulate
+from sim.simulator import receive, send, simulate
 from tests.mutants import mutant
 
 CONFIGS = [PlaneSumConfig(rows=1, max_vocab=9), PlaneSumConfig(rows=2),

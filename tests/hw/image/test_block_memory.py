@@ -6,7 +6,7 @@ from golden_model.image import block_memory as golden
 from golden_model.image.block_memory import Burst
 from golden_model.image_config import BlockMemoryConfig, ImagePortConfig
 from hw.image.block_memory import BlockMemory
-from tests.hw.sparse.harness import receive, send, simulate
+from sim.simulator import receive, send, simulate
 from tests.mutants import mutant
 
 CONFIGS = [BlockMemoryConfig(port=ImagePortConfig(beat_bits=bits), depth=depth)

@@ -5,7 +5,7 @@ import pytest
 from golden_model.image import burst_address as golden
 from golden_model.image_config import BurstAddressConfig, ImagePortConfig
 from hw.image.burst_address import BurstAddress
-from tests.hw.sparse.harness import receive, send, simulate
+from sim.simulator import receive, send, simulate
 from tests.mutants import mutant
 
 CONFIG = BurstAddressConfig(port=ImagePortConfig(beat_bits=8, address_bits=18, count_bits=9),

@@ -9,7 +9,7 @@ from golden_model.image.block_memory import Burst
 from golden_model.image_config import BlockMemoryConfig, ImageHubConfig, ImagePortConfig
 from hw.image.block_memory import BlockMemory
 from hw.image.hub import ImageHub
-from tests.hw.sparse.harness import receive, send, simulate
+from sim.simulator import receive, send, simulate
 from tests.mutants import mutant
 
 PORT = ImagePortConfig(beat_bits=16, address_bits=8, count_bits=5)
