@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of what runs a program (standard library only)."""
+
+from dataclasses import dataclass
+
+from golden_model.config import _ceil_div
+from golden_model.image_config import ImagePortConfig
+from golden_model.instruction_config import INSTRUCTION_BITS
+
+__all__ = ["SequencerConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequencerConfig:
+    """Geometry of the sequencer."""
+
+    port: ImagePortConfig
+    count_bits: int = 16
+    """Bits of the number of instructions in one run."""
+
+    @property
+    def beats(self) -> int:
+        """Beats of one instruction."""
+        return _ceil_div(INSTRUCTION_BITS, self.port.beat_bits)
