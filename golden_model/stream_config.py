@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of what moves vectors between units (standard library only)."""
+
+from dataclasses import dataclass
+
+from golden_model.config import WORD_BITS, _at_least, _ceil_div, _require
+from golden_model.vector_config import ResidualAddConfig
+
+__all__ = ["NarrowerConfig", "ResidualStreamConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NarrowerConfig:
+    """Geometry of what passes a wide beat on in narrow ones."""
+
+    width: int
+    """Values of a wide beat."""
+    lanes: int
+    """Values of a narrow one."""
+    bits: int
+    max_n: int
+
+    def __post_init__(self) -> None:
+        _at_least(self, width=1, lanes=1, bits=1, max_n=1)
+        _require(self.width % self.lanes == 0,
+                 f"width must be a multiple of lanes ({self.lanes}), not {self.width}")
+
+    @property
+    def parts(self) -> int:
+        """Narrow beats of a wide one."""
+        return self.width // self.lanes
+
+    @property
+    def max_beats(self) -> int:
+        """Narrow beats of the longest vector."""
+        return _ceil_div(self.max_n, self.lanes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualStreamConfig:
+    """Geometry of the residual stream: its memory, and what is added to it."""
+
+    lanes: int = 4
+    """Words a beat."""
+    max_n: int = 1024
+    """Longest vector."""
+    width: int = 128
+    """Sums in a beat of what is added."""
+    sum_bits: int = 24
+    rows_per_stage: int = 3
+    form: str = "booth"
+
+    def __post_init__(self) -> None:
+        _ = self.narrower, self.add
+
+    @property
+    def narrower(self) -> NarrowerConfig:
+        """Configuration of what brings the sums to beats of the words."""
+        return NarrowerConfig(width=self.width, lanes=self.lanes, bits=self.sum_bits,
+                              max_n=self.max_n)
+
+    @property
+    def add(self) -> ResidualAddConfig:
+        """Configuration of the addition."""
+        return ResidualAddConfig(lanes=self.lanes, in_bits=self.sum_bits,
+                                 rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def max_beats(self) -> int:
+        """Beats of the longest vector."""
+        return self.narrower.max_beats
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits of the words."""
+        return self.max_beats * self.lanes * WORD_BITS
+
+    @property
+    def read_latency(self) -> int:
+        """Cycles from a command to its first words."""
+        return 1

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Narrow beats of wide ones."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.stream_config import NarrowerConfig
+
+__all__ = ["Narrower"]
+
+
+class Narrower(wiring.Component):
+    """A vector of wide beats as narrow ones, without delay: a narrow beat a cycle.
+
+    A wide beat is accepted with the last of its parts that the vector has; nothing is stored.
+    ``i.ready`` depends combinationally on ``o.ready``.
+
+    Members
+    -------
+    i_command : :py:`In(stream.Signature(StructLayout({"beats": ...})))`
+        Narrow beats of the vector, at least 1.  Accepted with the last.
+    i : :py:`In(stream.Signature(ArrayLayout(signed(config.bits), config.width)))`
+    o : :py:`Out(stream.Signature(StructLayout({"values": signed(bits)[lanes], "last": 1})))`
+    """
+
+    def __init__(self, config: NarrowerConfig):
+        self.config = config
+        super().__init__({
+            "i_command": In(stream.Signature(data.StructLayout({
+                "beats": range(config.max_beats + 1),
+            }))),
+            "i": In(stream.Signature(data.ArrayLayout(signed(config.bits), config.width))),
+            "o": Out(stream.Signature(data.StructLayout({
+                "values": data.ArrayLayout(signed(config.bits), config.lanes), "last": 1,
+            }))),
+        })
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+        part, sent = Signal(range(max(config.parts, 2))), Signal(range(config.max_beats + 1))
+        wide = Value.cast(self.i.payload)
+        accepted = self.o.valid & self.o.ready
+        m.d.comb += [
+            self.o.valid.eq(self.i.valid & self.i_command.valid),
+            Value.cast(self.o.p.values).eq(wide.word_select(part, config.lanes * config.bits)),
+            self.o.p.last.eq(sent + 1 == self.i_command.p.beats),
+            self.i.ready.eq(accepted & ((part == config.parts - 1) | self.o.p.last)),
+            self.i_command.ready.eq(accepted & self.o.p.last),
+        ]
+        with m.If(accepted):
+            m.d.sync += [part.eq(Mux(self.i.ready, 0, part + 1)),
+                         sent.eq(Mux(self.o.p.last, 0, sent + 1))]
+        return m
