@@ -120,7 +120,8 @@ def test_cycles_are_pinned():
     ("fetched.opcode >= len(OPCODES)", "fetched.opcode > len(OPCODES) + 7"),
     ("address + config.beats", "address + 1"),
 ])
-def test_a_planted_bug_is_noticed(old, new):
+def test_a_planted_bug_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
     config = CONFIGS[1]
     runs = [(2, 4), (2 + 10 * config.beats, 6)]
     results = [golden.execute(config, contents(config), *one) for one in runs]

@@ -82,7 +82,8 @@ def test_planes_are_those_of_the_packing():
     ("[waiting.eq(0), sent.eq(0)]", "sent.eq(0)"),
     ("(waiting == 0) | accepted", "(waiting != 0) | accepted"),
 ])
-def test_a_planted_bug_is_noticed(old, new):
+def test_a_planted_bug_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
     config = PlaneSumConfig(rows=3, sum_bits=5, max_vocab=30)
     given = list(vocabularies(config))
     right = [value for beats, vocab in given for value in golden.plane_sums(beats, vocab).tolist()]

@@ -69,7 +69,8 @@ def test_bursts_follow_without_a_gap():
     ("read.en.eq(advance)", "read.en.eq(1)"),
     ("left.eq(left - 1)]", "left.eq(left - 2)]"),
 ])
-def test_a_planted_bug_is_noticed(old, new):
+def test_a_planted_bug_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
     config, bursts = CONFIGS[1], list(bursts_of(CONFIGS[1]))
     try:
         got, *_ = run(config, bursts, 0.5, build=mutant(BlockMemory, old, new))

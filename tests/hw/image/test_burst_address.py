@@ -46,7 +46,8 @@ def test_bursts_are_pinned():
     ("self.i.payload * self.beats", "self.i.payload + self.beats"),
     ("valid.eq(self.i.valid)", "valid.eq(1)"),
 ])
-def test_a_planted_bug_is_noticed(old, new):
+def test_a_planted_bug_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
     try:
         got, *_ = run(1000, 7, 0.5, build=mutant(BurstAddress, old, new))
     except AssertionError:

@@ -95,7 +95,8 @@ def test_grants_are_pinned():
     ("self.i_beats.ready.eq(out.ready)", "self.i_beats.ready.eq(1)"),
     ("mine & queue.w_rdy & self.o_request.ready", "mine & self.o_request.ready"),
 ])
-def test_a_planted_bug_is_noticed(old, new):
+def test_a_planted_bug_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
     config = ImageHubConfig(port=PORT, clients=3, in_flight=2)
     bursts = requests(3, 6)
     try:

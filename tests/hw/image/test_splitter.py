@@ -61,7 +61,8 @@ def test_golden_model_is_pinned():
     ("Mux(self.o.p.last, 0, sent + 1)", "sent + 1"),
     ("(held == 0) | done", "(held == 0) | accepted"),
 ])
-def test_a_planted_bug_is_noticed(old, new):
+def test_a_planted_bug_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
     given = vectors(CONFIGS[2])
     try:
         words, *_ = run(CONFIGS[2], given, 0.5, build=mutant(Splitter, old, new))

@@ -66,7 +66,8 @@ def test_cycles_are_pinned():
     ("Mux(self.i.ready, 0, part + 1)", "part + 1"),
     ("Mux(self.o.p.last, 0, sent + 1)", "sent + 1"),
 ])
-def test_a_planted_bug_is_noticed(old, new):
+def test_a_planted_bug_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
     config = CONFIGS[2]
     given = list(vectors(config))
     try:

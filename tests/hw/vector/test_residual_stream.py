@@ -104,7 +104,8 @@ def test_cycles_are_pinned():
     ("Mux(written == final, 0, written + 1)", "written + 1"),
     ("end.eq(second)", "end.eq(1)"),
 ])
-def test_a_planted_bug_is_noticed(old, new):
+def test_a_planted_bug_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
     try:
         words, *_ = run(CONFIGS[0], 0.5, build=mutant(ResidualStream, old, new))
     except AssertionError:
