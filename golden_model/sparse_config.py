@@ -11,10 +11,12 @@ from golden_model.config import (
     _one_of,
     _require,
 )
+from golden_model.quant_config import NormQuantiserConfig
 
 __all__ = [
     "CODE_PEAK",
     "CompactorConfig",
+    "MaskedLinearConfig",
     "RowGatherConfig",
     "SelectorConfig",
     "SparseProductConfig",
@@ -184,6 +186,56 @@ class SparseProductConfig:
     def latency(self) -> int:
         """Cycles from a beat of the last column on ``i_weights`` to its sums on ``o``."""
         return 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedLinearConfig:
+    """Geometry of one norm, quantiser, mask and sparse product: the path of Wo and of Wdown."""
+
+    lanes: int = 4
+    """Words a beat."""
+    max_n: int = 16_384
+    """Longest vector, in elements."""
+    max_m: int = 4096
+    """Most outputs."""
+    width: int = 16
+    """Outputs that one channel adds to in a cycle."""
+    packing: str = "base3"
+    in_flight: int = 8
+    """Columns that may be under way from the weight memory."""
+    block_size: int = 0
+    """Elements of one block of a block-wise top-K; 0 leaves that out."""
+    queue: int = 4
+    """Beats of codes that wait for the product."""
+    rows_per_stage: int = 3
+    form: str = "booth"
+
+    def __post_init__(self) -> None:
+        # Their limits are this configuration's too.
+        _ = self.quantiser, self.top_k, self.compactor, self.product
+
+    @property
+    def quantiser(self) -> NormQuantiserConfig:
+        """Configuration of the norm and quantiser."""
+        return NormQuantiserConfig(lanes=self.lanes, max_n=self.max_n, form=self.form,
+                                   rows_per_stage=self.rows_per_stage)
+
+    @property
+    def top_k(self) -> TopKConfig:
+        """Configuration of the selection, in the mode that has one."""
+        return TopKConfig(lanes=self.lanes, max_n=self.max_n, block_size=self.block_size,
+                          queue=self.queue)
+
+    @property
+    def compactor(self) -> CompactorConfig:
+        """Configuration of what drops zero codes, in the mode without selection."""
+        return CompactorConfig(lanes=self.lanes, max_n=self.max_n, queue=self.queue)
+
+    @property
+    def product(self) -> SparseProductConfig:
+        """Configuration of the product."""
+        return SparseProductConfig(width=self.width, max_n=self.max_n, max_m=self.max_m,
+                                   packing=self.packing, in_flight=self.in_flight)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections import deque
 
 from cocotb.triggers import FallingEdge, RisingEdge
 
-__all__ = ["Clocked", "Stalls", "StreamDriver", "StreamMonitor"]
+__all__ = ["Clocked", "Memory", "Stalls", "StreamDriver", "StreamMonitor"]
 
 
 class Stalls:
@@ -135,6 +135,32 @@ class StreamMonitor(_Port):
     def forget(self):
         """Expect no offer to be kept: the device was reset."""
         self._kept = None
+
+
+class Memory:
+    """Answers requests that a monitor takes: a burst each, in order, on a driver.
+
+    Parameters
+    ----------
+    requests, answers
+        The monitor and the driver.
+    latency
+        Cycles from a request to its burst's first payload, at least 1.
+    bursts
+        Lists of payloads; more may be appended to ``bursts`` later.
+    """
+
+    def __init__(self, requests, answers, latency, bursts=()):
+        self.bursts = deque(bursts)
+        self._requests, self._answers, self._latency = requests, answers, latency
+        self._answered = 0
+
+    def offer(self, cycle):
+        """Queue what may be offered from the next cycle on; to be called ahead of every cycle."""
+        while (self._answered < len(self._requests.cycles)
+               and self._requests.cycles[self._answered] + self._latency <= cycle + 1):
+            self._answers.queue.extend(self.bursts.popleft())
+            self._answered += 1
 
 
 class Clocked:

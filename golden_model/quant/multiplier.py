@@ -4,7 +4,7 @@
 import numpy as np
 
 from golden_model.arrays import Ints
-from golden_model.vector_config import MultiplierConfig
+from golden_model.quant_config import MultiplierConfig
 
 __all__ = ["multiply"]
 

@@ -10,7 +10,7 @@ from golden_model.arrays import Codes, Floats, Ints
 from golden_model.quant import scale_program
 from golden_model.quant.activations import quantize
 from golden_model.quant.rms_norm import FixedNorm, rms_norm
-from golden_model.vector_config import NormQuantiserConfig, SmallFloatUnitConfig
+from golden_model.quant_config import NormQuantiserConfig, SmallFloatUnitConfig
 
 __all__ = ["Schedule", "levels", "norm_quantise", "residual_schedule", "schedule"]
 

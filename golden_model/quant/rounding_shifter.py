@@ -3,7 +3,7 @@
 
 from typing import NamedTuple
 
-from golden_model.vector_config import RoundingShifterConfig
+from golden_model.quant_config import RoundingShifterConfig
 
 __all__ = ["Shifted", "shift_right"]
 

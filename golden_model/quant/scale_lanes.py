@@ -3,7 +3,7 @@
 
 from golden_model import smallfloat
 from golden_model.arrays import Floats, Ints
-from golden_model.vector_config import ScaleLanesConfig
+from golden_model.quant_config import ScaleLanesConfig
 
 __all__ = ["cycles", "scale_lanes"]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from golden_model import smallfloat
 from golden_model.arrays import Floats
-from golden_model.vector_config import SmallFloatUnitConfig
+from golden_model.quant_config import SmallFloatUnitConfig
 
 __all__ = ["RATIO_OPERATIONS", "Scalars", "cycles", "operations", "scalars"]
 

@@ -3,7 +3,7 @@
 
 from golden_model import smallfloat
 from golden_model.arrays import Floats
-from golden_model.vector_config import SmallFloatUnitConfig
+from golden_model.quant_config import SmallFloatUnitConfig
 
 __all__ = ["compute", "cycles"]
 

@@ -43,6 +43,10 @@ def _units_table(result: dict[str, Any]) -> None:
     for row in result.get("units", []):
         add(row["design"], row)
     add("together" if "units" in result else result["design"], result)
+    if result.get("parts"):
+        table.add_section()
+    for row in result.get("parts", []):
+        add(f"{row['design']} (not added)", row)
     console().print(table)
     if "budget" in result:
         console().print(f"Budget without DSP blocks: {result['budget']:,} LUT")

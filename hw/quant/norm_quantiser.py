@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.config import WORD_BITS
-from golden_model.vector_config import MANTISSA_BITS, NormQuantiserConfig
+from golden_model.quant_config import MANTISSA_BITS, NormQuantiserConfig
 from hw.quant.code_encoder import CodeEncoder, Format
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter

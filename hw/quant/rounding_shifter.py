@@ -5,7 +5,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.vector_config import RoundingShifterConfig
+from golden_model.quant_config import RoundingShifterConfig
 
 __all__ = ["RoundingShifter"]
 

@@ -5,7 +5,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.vector_config import EXPONENT_BITS, MANTISSA_BITS, ScaleLanesConfig
+from golden_model.quant_config import EXPONENT_BITS, MANTISSA_BITS, ScaleLanesConfig
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter
 

@@ -5,7 +5,7 @@ from amaranth import *
 from amaranth.lib import data, enum, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.vector_config import NormQuantiserConfig
+from golden_model.quant_config import NormQuantiserConfig
 from hw.quant.scale_lanes import SMALL_FLOAT
 from hw.quant.small_float_unit import REQUEST, Operation
 

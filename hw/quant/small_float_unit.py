@@ -5,7 +5,7 @@ from amaranth import *
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.vector_config import EXPONENT_BITS, MANTISSA_BITS, SmallFloatUnitConfig
+from golden_model.quant_config import EXPONENT_BITS, MANTISSA_BITS, SmallFloatUnitConfig
 from hw.quant.scale_lanes import SMALL_FLOAT
 
 __all__ = ["REQUEST", "Operation", "SmallFloatUnit"]

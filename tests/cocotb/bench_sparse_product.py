@@ -18,7 +18,8 @@ from golden_model.sparse.sparse_product import (
 from golden_model.sparse_config import SparseProductConfig
 from hw.sparse.compactor import channel_layout
 from hw.sparse.sparse_product import SparseProduct
-from sim.streams import Clocked, Stalls, StreamDriver, StreamMonitor
+from sim.coverage import Coverage
+from sim.streams import Clocked, Memory, Stalls, StreamDriver, StreamMonitor
 
 config = SparseProductConfig(**json.loads(os.environ["CONFIG"]))
 seed = int(os.environ["SEED"])
@@ -41,6 +42,7 @@ class Job:
         result = SparseProduct(config).o.payload.shape()
         kept = np.flatnonzero(codes).tolist()
         self.codes = codes
+        self.height = weights.shape[0]
         self.count = blocks(config, weights.shape[0])
         self.command = self.count
         self.channels = [layout.const({"index": i, "code": c, "end": 0}).as_bits()
@@ -59,11 +61,18 @@ def jobs():
     n = config.max_n
     index = np.arange(n)
     draw = rng.integers(-128, 128, n)
+    draw[draw == 0] = 1
     masks = [rng.random(n) < 0.27, index < n // 4, index % 2 == 0, index < 0, index >= 0,
              index == n - 1]
     heights = [config.max_m, config.width, 2 * config.width, 3 * config.width - 1]
-    return [Job((draw * mask).astype(np.int8), rng.integers(-1, 2, (m, n), dtype=np.int8))
-            for number, mask in enumerate(masks) for m in heights[number % 2::2]]
+    # Where nothing, one or everything is kept, every height.
+    sizes = [(mask, m) for number, mask in enumerate(masks)
+             for m in (heights if number > 2 else heights[number % 2::2])]
+    work = [Job((draw * mask).astype(np.int8), rng.integers(-1, 2, (m, n), dtype=np.int8))
+            for mask, m in sizes]
+    edges = np.array([-128, -127, 127], np.int8)
+    return [*work, *(Job(np.resize(edges, n), np.full((config.width, n), sign, np.int8))
+                     for sign in (-1, 1))]
 
 
 async def run(dut, rate):
@@ -79,22 +88,37 @@ async def run(dut, rate):
     requests = StreamMonitor(dut, "o_request", stalls(2))
     weights = StreamDriver(dut, "i_weights", stalls(3))
     sums = StreamMonitor(dut, "o", stalls(4))
-    bursts = [burst for job in work for burst in job.bursts]
+    memory = Memory(requests, weights, LATENCY, [burst for job in work for burst in job.bursts])
     clocked = Clocked(dut, command, channels, requests, weights, sums)
     await clocked.reset()
     wanted = [beat for job in work for beat in job.sums]
-    answered = quiet = 0
+    quiet = 0
     while len(sums.payloads) != len(wanted) and quiet < PATIENCE:
-        # What is queued now is offered in the next cycle.
-        while (answered < len(requests.cycles)
-               and requests.cycles[answered] + LATENCY <= clocked.cycle + 1):
-            weights.queue.extend(bursts[answered])
-            answered += 1
+        memory.offer(clocked.cycle)
         seen = await clocked.step()
         quiet = 0 if any(valid and ready for valid, ready in seen) else quiet + 1
+    for job in work:
+        sample(job)
     assert requests.payloads == [index for job in work for index in job.requests]
     assert sums.payloads == wanted
     return work, channels, requests, weights, sums
+
+
+COVERAGE = Coverage("sparse_product", {
+    "channels": ["none", "one", "some", "all"],
+    "blocks": ["one", "two", "more"],
+    "fill": ["whole", "part"],
+    "code": [-128, -127, 127],
+}, {"size": ("channels", "blocks")})
+
+
+def sample(job):
+    """Count the corners of one vector."""
+    kept = len(job.requests)
+    COVERAGE.sample(
+        channels=[{0: "none", 1: "one", job.codes.size: "all"}.get(kept, "some")],
+        blocks=[{1: "one", 2: "two"}.get(job.count, "more")],
+        fill=["part" if job.height % config.width else "whole"], code=job.codes.tolist())
 
 
 @cocotb.test()
@@ -110,3 +134,9 @@ async def values_and_cycles(dut):
     predicted = sparse_cycles(config, [(list(map(bool, job.codes)), job.count) for job in work],
                               LATENCY)
     assert [stream.cycles for stream in streams] == [*predicted]
+
+
+@cocotb.test()
+async def every_corner_was_met(dut):
+    """Look at what the jobs of both runs had in them."""
+    COVERAGE.check()

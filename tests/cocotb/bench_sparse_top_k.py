@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb bench of top-K: the largest vector and every switch, in value and cycle."""
+"""cocotb bench of top-K: the largest vector, every switch and corner, in value and cycle."""
 
 import json
 import os
@@ -14,13 +14,27 @@ from golden_model.sparse.top_k_cycles import top_k_cycles
 from golden_model.sparse_config import CompactorConfig, TopKConfig
 from hw.sparse.compactor import channel_layout
 from hw.sparse.top_k import command_layout, mask_layout
+from sim.coverage import Coverage
 from sim.streams import Clocked, Stalls, StreamDriver, StreamMonitor
 
 config = TopKConfig(**json.loads(os.environ["CONFIG"]))
 seed = int(os.environ["SEED"])
+leave_out = json.loads(os.environ["PARAMETERS"]).get("leave_out", "")
 
 PATIENCE = 3_000
 """Cycles without any transfer after which the unit counts as hung."""
+
+MODES = ["vector", "blocks"]
+COVERAGE = Coverage("top_k", {
+    "mode": MODES,
+    "keep": ["none", "one", "some", "all but one", "all"],
+    "ties": ["all equal", "at the threshold", "not at the threshold"],
+    "switch": ["plain", "drop_zeros", "mask_only"],
+    "size": ["one", "largest", "whole beats", "part of a beat"],
+    "last_block": ["whole", "part"],
+    "code": [-128, 127, 0],
+}, {"keep_by_mode": ("mode", "keep"), "ties_by_mode": ("mode", "ties"),
+    "switch_by_mode": ("mode", "switch")})
 
 
 class Job:
@@ -50,6 +64,29 @@ class Job:
               for i, v in zip(index.tolist(), values.tolist())), None]
         counts = beat_counts(compactor, codes, mask)
         self.cycles = top_k_cycles(config, counts, blocks=self.blocks, mask_only=self.mask_only)
+        self.codes, self.mask, self.size, self.switches = codes, mask, size, switches
+
+    def sample(self):
+        """Count the corners of this vector and of its segments."""
+        keep, ties, n = set(), set(), self.codes.size
+        for first in range(0, n, self.size):
+            sizes = np.abs(self.codes[first:first + self.size].astype(int))
+            mask = self.mask[first:first + self.size]
+            kept = int(mask.sum())
+            keep.add({0: "none", mask.size: "all"}.get(kept) or {
+                1: "one", mask.size - 1: "all but one"}.get(kept, "some"))
+            if 0 < kept < mask.size:
+                tie = sizes[mask].min() == sizes[~mask].max()
+                ties.add("at the threshold" if tie else "not at the threshold")
+                if (sizes == sizes[0]).all():
+                    ties.add("all equal")
+        used = {"drop_zeros", "mask_only"} & set(self.switches)
+        COVERAGE.sample(
+            mode=["blocks" if self.blocks else "vector"], keep=keep, ties=ties,
+            switch=used or ["plain"], code=self.codes.tolist(),
+            size=[{1: "one", config.max_n: "largest"}.get(n),
+                  "part of a beat" if n % config.lanes else "whole beats"],
+            last_block=["part" if n % self.size else "whole"] if self.blocks else [])
 
 
 def jobs():
@@ -57,10 +94,19 @@ def jobs():
     rng = np.random.default_rng(seed)
     draw = rng.integers(-128, 128, config.max_n).astype(np.int8)
     ties = rng.integers(-1, 2, 1001).astype(np.int8)
-    return [Job(draw, (1, 2)), Job(draw[:1027], (1, 2), blocks=1), Job(ties, (1, 3)),
+    work = [Job(draw, (1, 2)), Job(draw[:1027], (1, 2), blocks=1), Job(ties, (1, 3)),
             Job(ties, (2, 3), drop_zeros=1), Job(ties[:555], (3, 4), blocks=1, drop_zeros=1),
             Job(draw[:999], (1, 1), mask_only=1), Job(draw[:64], (0, 1)), Job(draw[:1], (1, 1)),
-            Job(np.full(333, -128, np.int8), (1, 333)), Job(draw[:128], (127, 128))]
+            Job(np.full(333, -128, np.int8), (1, 333)), Job(draw[:128], (127, 128)),
+            Job(draw[:77], (1, 3), blocks=1, mask_only=1)]
+    # Whole blocks of every corner, and a part of one.
+    size = config.block_size
+    work += [Job(codes, (keep, size), blocks=1) for keep in (0, 1, size // 2, size - 1, size)
+             for codes in (draw[:3 * size], np.full(size + 3, -128, np.int8))]
+    ramp = np.arange(size).astype(np.int8)
+    work += [Job(ramp, (1, 2), blocks=1), Job(ramp, (1, 2))]
+    return [job for job in work if not (leave_out == "ties in blocks" and job.blocks
+                                        and np.unique(np.abs(job.codes)).size < job.codes.size)]
 
 
 async def run(dut, work, rate):
@@ -85,6 +131,8 @@ async def run(dut, work, rate):
 
 
 def check_values(work, masks, elements):
+    for job in work:
+        job.sample()
     assert masks.payloads == [mask for job in work for mask in job.masks]
     wanted = [element for job in work for element in job.elements]
     # Only the flag of an end marker means anything; it is the layout's top bit.
@@ -119,3 +167,9 @@ async def values_and_cycles(dut):
             == [*job.cycles[:3]]
         beat += len(job.beats)
         element += len(job.elements)
+
+
+@cocotb.test()
+async def every_corner_was_met(dut):
+    """Look at what the jobs of both runs had in them."""
+    COVERAGE.check()

@@ -2,20 +2,23 @@
 """The quantiser's Verilog on both simulators."""
 
 import pytest
+from amaranth import C
 
-from golden_model.vector_config import NormQuantiserConfig
+from golden_model.quant_config import NormQuantiserConfig
 from hw.quant.norm_quantiser import NormQuantiser
 from sim.runner import SIMULATORS, MissingTool, SimulationFailed, run_bench
 from tests.hw.quant.tokens import QuantiserWithUnit
 
 BENCH = "tests.cocotb.bench_quant"
+RESIDUAL_BENCH = "tests.cocotb.bench_quant_residual"
 CONFIGS = [NormQuantiserConfig(lanes=2, max_n=128), NormQuantiserConfig(lanes=3, max_n=128,
                                                                         rows_per_stage=6)]
+RESIDUAL = NormQuantiserConfig(lanes=2, max_n=64, residual=True, form="dsp")
 
 
-def run(config, simulator, **arguments):
+def run(config, simulator, bench=BENCH, **arguments):
     try:
-        return run_bench(QuantiserWithUnit(config), BENCH, simulator=simulator, **arguments)
+        return run_bench(QuantiserWithUnit(config), bench, simulator=simulator, **arguments)
     except MissingTool as error:
         pytest.skip(str(error))
 
@@ -23,13 +26,13 @@ def run(config, simulator, **arguments):
 @pytest.mark.cocotb
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_quantiser(simulator):
-    assert run(CONFIGS[0], simulator).passed == 2
+    assert run(CONFIGS[0], simulator).passed == 3
 
 
 @pytest.mark.cocotb
 @pytest.mark.parametrize("seed", [11])
 def test_other_tokens_and_stages(seed):
-    assert run(CONFIGS[1], "icarus", seed=seed).passed == 2
+    assert run(CONFIGS[1], "icarus", seed=seed).passed == 3
 
 
 @pytest.mark.cocotb
@@ -42,3 +45,27 @@ def test_a_mantissa_without_its_last_bit_is_noticed(monkeypatch):
     monkeypatch.setattr(NormQuantiser, "lanes", forgetful)
     with pytest.raises(SimulationFailed, match="tokens_match_in_value_and_cycle"):
         run(CONFIGS[0], "icarus")
+
+
+@pytest.mark.cocotb
+@pytest.mark.parametrize("simulator", SIMULATORS)
+def test_residual_additions(simulator):
+    assert run(RESIDUAL, simulator, RESIDUAL_BENCH).passed == 3
+
+
+@pytest.mark.cocotb
+def test_corners_that_are_not_met_are_noticed():
+    with pytest.raises(SimulationFailed, match="failed: every_corner_was_met\n"):
+        run(CONFIGS[0], "icarus", parameters={"leave_out": "int4"})
+
+
+@pytest.mark.cocotb
+def test_a_residual_without_its_first_saturation_is_noticed(monkeypatch):
+    total = NormQuantiser.sum
+
+    def forgetful(addend, shifter, over, negative):
+        return total(addend, shifter, C(0, 1), negative)
+
+    monkeypatch.setattr(NormQuantiser, "sum", staticmethod(forgetful))
+    with pytest.raises(SimulationFailed, match="sums_match_in_value_and_cycle"):
+        run(RESIDUAL, "icarus", RESIDUAL_BENCH)

@@ -16,4 +16,4 @@ def test_sparse_product_of_every_pattern(simulator):
     config = SparseProductConfig(width=20, max_n=100, max_m=135, in_flight=8)
     done = run_bench(SparseProduct(config), "tests.cocotb.bench_sparse_product",
                      simulator=simulator)
-    assert done.passed == 2
+    assert done.passed == 3

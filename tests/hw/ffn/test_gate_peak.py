@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+
 import numpy as np
 import pytest
 from amaranth import Mux, Signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model.ffn import gate_peak as golden
 from golden_model.ffn.relu2_glu import relu2_glu
 from golden_model.vector_config import Relu2GluConfig
 from hw.ffn import gate_peak as unit
 from hw.ffn.gate_peak import GatePeak
-from tests.hw.quant.streams import Recorder, exchange, source
+from sim.simulator import Device, Recorder, simulate, source
+from tests.hw.adversarial import STALLS, rows, signed_words
 
 CONFIGS = [Relu2GluConfig(), Relu2GluConfig(lanes=4), Relu2GluConfig(lanes=3, gate_bits=21),
            Relu2GluConfig(lanes=2, gate_bits=2, up_bits=2)]
@@ -31,7 +36,7 @@ def run(dut, tokens, stall=0.0):
     payloads = [{"gate": beat, "peak_bits": peak_bits, "last": n == len(gate) - 1}
                 for gate, peak_bits in tokens for n, beat in enumerate(gate.tolist())]
     sent, sink = [], Recorder(dut.o, len(payloads), stall=stall)
-    exchange(dut, source(dut.i, payloads, stall=stall, cycles=sent), sink.run)
+    simulate(dut, source(dut.i, payloads, stall=stall, cycles=sent), sink.run)
     return ([(list(beat.mask), beat.shift, beat.last) for beat in sink.payloads],
             sink.cycles[-1] - sent[0])
 
@@ -88,3 +93,18 @@ def test_a_union_that_outlives_its_vector_is_noticed(monkeypatch):
     monkeypatch.setattr(unit, "Mux", keep)
     tokens = [(gate, 18) for gate in (np.array([[5]]), np.array([[0]]))]
     assert run(GatePeak(CONFIGS[0]), tokens)[0] != expected(tokens)
+
+
+@cache
+def device(config):
+    return Device(GatePeak(config))
+
+
+@settings(max_examples=40, deadline=None)
+@given(drawn=st.lists(st.tuples(st.lists(rows(signed_words(21), 3), min_size=1, max_size=5),
+                                st.integers(0, 18)), min_size=1, max_size=6), stall=STALLS)
+def test_any_vectors(drawn, stall):
+    tokens = [(np.array(gates), peak_bits) for gates, peak_bits in drawn]
+    got, took = run(device(CONFIGS[2]), tokens, stall)
+    assert got == expected(tokens)
+    assert stall or took == golden.cycles(CONFIGS[2], CONFIGS[2].lanes * len(got))

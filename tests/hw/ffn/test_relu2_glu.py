@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
 from amaranth import C
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model.ffn.gate_peak import gate_shift
 from golden_model.ffn.relu2_glu import cycles, relu2_glu
@@ -12,7 +15,8 @@ from hw.ffn import relu2_glu as unit
 from hw.ffn.relu2_glu import Relu2Glu
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter
-from tests.hw.quant.streams import Recorder, exchange, source
+from sim.simulator import Device, Recorder, simulate, source
+from tests.hw.adversarial import STALLS, signed_words
 
 CONFIGS = [Relu2GluConfig(), Relu2GluConfig(lanes=3, gate_bits=21, up_bits=21, form="dsp"),
            Relu2GluConfig(lanes=2, gate_bits=7, up_bits=5, rows_per_stage=1),
@@ -48,7 +52,7 @@ def run(dut, gate, up, shift, stall=0.0):
     rows = (np.reshape(column, (-1, dut.config.lanes)).tolist() for column in (gate, up))
     payloads = [{"gate": g, "up": u, "shift": by} for g, u, by in zip(*rows, shift, strict=True)]
     sent, sink = [], Recorder(dut.o, len(payloads), stall=stall)
-    exchange(dut, source(dut.i, payloads, stall=stall, cycles=sent), sink.run)
+    simulate(dut, source(dut.i, payloads, stall=stall, cycles=sent), sink.run)
     return [list(words) for words in sink.payloads], sink.cycles[-1] - sent[0]
 
 
@@ -139,3 +143,22 @@ def test_a_planted_bug_is_noticed(monkeypatch, name, broken):
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         Relu2GluConfig(**wrong)
+
+
+@cache
+def device(config):
+    return Device(Relu2Glu(config))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), peak=st.sampled_from([1, 2, 1 << 16, (1 << 17) - 1, 1 << 17]), stall=STALLS)
+def test_any_vector(data, peak, stall):
+    config = Relu2GluConfig(form="dsp")
+    drawn = data.draw(st.lists(st.tuples(signed_words(18), signed_words(18)), min_size=1,
+                               max_size=12))
+    gate, up = map(np.array, zip(*drawn))
+    up = np.clip(up, -peak, min(peak, (1 << 17) - 1))
+    words, shifts = golden(config, [(gate, up, peak)])
+    got, took = run(device(config), gate, up, shifts, stall)
+    assert got == words
+    assert stall or took == cycles(config, len(got))

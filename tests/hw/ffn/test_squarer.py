@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from amaranth import Signal
 
 from golden_model.ffn.squarer import square
 from golden_model.vector_config import Relu2GluConfig
 from hw.ffn.squarer import Squarer
-from tests.hw.quant.streams import exchange
+from sim.simulator import simulate
 
 
 def squares(dut, x, stall=0.0):
@@ -22,7 +23,7 @@ def squares(dut, x, stall=0.0):
             await ctx.tick()
             moves += advance
 
-    exchange(dut, testbench)
+    simulate(dut, testbench)
     return got
 
 
@@ -71,3 +72,15 @@ def test_a_lost_carry_of_a_negative_digit_is_noticed():
 def test_golden_model_refuses_operands_that_do_not_fit(x):
     with pytest.raises(ValueError, match="x must fit 17 unsigned bits"):
         square(Relu2GluConfig(), np.array([0, x]))
+
+
+def test_a_pipeline_that_does_not_stand_still_is_noticed():
+    class Restless(Squarer):
+        def register(self, m, value, name):
+            held = Signal(value.shape(), name=name, reset_less=True)
+            m.d.sync += held.eq(value)
+            return held
+
+    config = Relu2GluConfig(gate_bits=8)
+    x = operands(config, 40)
+    assert squares(Restless(config), x, stall=0.3) != square(config, x).tolist()

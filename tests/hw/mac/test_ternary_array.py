@@ -23,7 +23,7 @@ from hw.mac.accumulator import Accumulator
 from hw.mac.ternary_array import TernaryArray
 from hw.mac.tile_loader import TileLoader
 from hw.mac.trit_unpacker import TritUnpacker
-from tests.hw.mac.simulation import run_cycles
+from sim.simulator import run_cycles
 
 SMALL = ArrayConfig(rows=2, lanes=3, max_k=12, max_m=10, levels_per_stage=1)
 CONFIGS = [SMALL, ArrayConfig(rows=1, lanes=1, max_k=4, max_m=3),

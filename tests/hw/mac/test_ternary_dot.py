@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from golden_model.config import TernaryDotConfig
 from golden_model.mac.ternary_dot import ternary_dot
 from hw.mac.ternary_dot import TernaryDot
-from tests.hw.mac.simulation import run_cycles, simulate
+from sim.simulator import run_cycles, simulate
 
 CONFIGS = [TernaryDotConfig(lanes=n, digit_bits=bits, levels_per_stage=k)
            for n, bits, k in (

@@ -6,7 +6,7 @@ from golden_model.config import ArrayConfig
 from golden_model.mac.tile_loader import Command, LoaderCycles
 from hw.mac import tile_loader as hardware
 from hw.mac.tile_loader import TileLoader
-from tests.hw.mac.simulation import run_cycles
+from sim.simulator import run_cycles
 
 CONFIG = ArrayConfig(rows=2, lanes=3, max_k=12, max_m=10)
 COMMANDS = [Command(2, 4, 2), Command(5, 4, 2, True), Command(1, 1, 1), Command(1, 1, 1),

@@ -7,7 +7,7 @@ from golden_model.formats import pack_2bit, pack_base3
 from golden_model.mac.trit_unpacker import UnpackerCycles, trit_unpacker
 from hw.mac import trit_unpacker as hardware
 from hw.mac.trit_unpacker import TritUnpacker
-from tests.hw.mac.simulation import run_cycles
+from sim.simulator import run_cycles
 
 
 def check_unpacker(config, beats, stall=0.0):

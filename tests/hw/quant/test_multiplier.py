@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from amaranth import Signal
 
 from golden_model.quant.multiplier import multiply
-from golden_model.vector_config import MultiplierConfig
+from golden_model.quant_config import MultiplierConfig
 from hw.quant.multiplier import Multiplier
-from tests.hw.quant.streams import exchange
+from sim.simulator import simulate
 
 SIZES = [(2, 2), (3, 2), (2, 3), (5, 7), (24, 12), (36, 17), (36, 24)]
 
@@ -35,7 +36,7 @@ def products(dut, a, b, stall=0.0):
             await ctx.tick()
             moves += advance
 
-    exchange(dut, testbench)
+    simulate(dut, testbench)
     return got
 
 
@@ -85,3 +86,26 @@ def test_golden_model_refuses_operands_that_do_not_fit():
     config = MultiplierConfig(a_bits=4, b_bits=4)
     with pytest.raises(ValueError, match="b must fit 4 signed bits"):
         multiply(config, np.array([7]), np.array([8]))
+
+
+class Restless(Multiplier):
+    """Moves on whether it should or not."""
+
+    def register(self, m, value, name):
+        held = Signal(value.shape(), name=name, reset_less=True)
+        m.d.sync += held.eq(value)
+        return held
+
+
+class Late(Multiplier):
+    """One register too many after each row's."""
+
+    def register(self, m, value, name):
+        return super().register(m, super().register(m, value, name), f"{name}_again")
+
+
+@pytest.mark.parametrize("broken", [Restless, Late])
+def test_a_pipeline_out_of_step_is_noticed(broken):
+    config = MultiplierConfig(a_bits=5, b_bits=7)
+    a, b = operands(config, 40)
+    assert products(broken(config), a, b, stall=0.3) != multiply(config, a, b).tolist()

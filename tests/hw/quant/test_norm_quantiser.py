@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+
 import numpy as np
 import pytest
 from amaranth import C
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model import smallfloat
 from golden_model.quant.norm_quantiser import (
@@ -11,11 +15,12 @@ from golden_model.quant.norm_quantiser import (
     schedule,
 )
 from golden_model.quant.rms_norm import FixedNorm
+from golden_model.quant_config import NormQuantiserConfig
 from golden_model.vector.residual_add import residual_add
-from golden_model.vector_config import NormQuantiserConfig
 from hw.quant.code_encoder import Format
 from hw.quant.norm_quantiser import NormQuantiser
-from tests.hw.quant.streams import Recorder, exchange, source
+from sim.simulator import Device, Recorder, simulate, source
+from tests.hw.adversarial import STALLS, signed_words, small_reals
 from tests.hw.quant.tokens import (
     PEAK,
     UNIT,
@@ -31,12 +36,12 @@ from tests.hw.quant.tokens import (
 FORMATS = ["int4", "fp4", "int8"]
 
 
-def run(config, tokens, stall=0.0):
-    dut, sent = QuantiserWithUnit(config), []
+def run(config, tokens, stall=0.0, *, dut=None):
+    dut, sent = dut or QuantiserWithUnit(config), []
     vectors = [beat for token in tokens for _ in range(2) for beat in beats(config, token)]
     codes, scales = Recorder(dut.o, len(vectors) // 2, stall=stall), Recorder(
         dut.o_scale, len(tokens), stall=stall, seed=8)
-    exchange(dut, source(dut.i_command, map(command, tokens), stall=stall, cycles=sent),
+    simulate(dut, source(dut.i_command, map(command, tokens), stall=stall, cycles=sent),
              source(dut.i, vectors, stall=stall, seed=5), codes.run, scales.run)
     got, ends = [[]], []
     for beat, cycle in zip(codes.payloads, codes.cycles):
@@ -50,8 +55,8 @@ def run(config, tokens, stall=0.0):
     return got[:-1], [{"m": scale.m, "e": scale.e} for scale in scales.payloads], times
 
 
-def check(config, tokens, stall=0.0):
-    got, scales, times = run(config, tokens, stall)
+def check(config, tokens, stall=0.0, *, dut=None):
+    got, scales, times = run(config, tokens, stall, dut=dut)
     for token, codes, scale, took in zip(tokens, got, scales, times, strict=True):
         expected, unit = norm_quantise(token.x, np.float64(token.scale), token.norm,
                                        token.fmt)
@@ -146,7 +151,7 @@ def test_residual_additions_between_tokens(form, stall):
     sizes = [-(-count // config.lanes) for count in (9, *(len(x) for x, *_ in jobs), 9)]
     outputs = Recorder(dut.o, sum(sizes), stall=stall)
     scales = Recorder(dut.o_scale, 2, stall=stall, seed=8)
-    exchange(dut, source(dut.i_command, commands, stall=stall, cycles=sent),
+    simulate(dut, source(dut.i_command, commands, stall=stall, cycles=sent),
              source(dut.i, vectors, stall=stall, seed=5), outputs.run, scales.run)
     ends = np.cumsum(sizes)
     assert [n for n, beat in enumerate(outputs.payloads) if beat.last] == (ends - 1).tolist()
@@ -220,3 +225,45 @@ def test_config_refuses(wrong, name):
 def test_widths_are_pinned(max_n, square, statistic):
     config = NormQuantiserConfig(max_n=max_n)
     assert (config.square_sum_bits, config.statistic_bits) == (square, statistic)
+
+
+@cache
+def device(config):
+    return Device(QuantiserWithUnit(config))
+
+
+@st.composite
+def any_token(draw):
+    x = draw(st.lists(signed_words(24), min_size=1, max_size=9))
+    gain = draw(st.lists(signed_words(12), min_size=len(x), max_size=len(x)))
+    norm = FixedNorm(np.array(gain), np.float64(draw(small_reals(zero=False))),
+                     np.float64(draw(small_reals())))
+    return Token(np.array(x), draw(st.sampled_from(FORMATS)), draw(st.sampled_from([None, norm])),
+                 draw(small_reals(zero=False)))
+
+
+@settings(max_examples=12, deadline=None)
+@given(tokens=st.lists(any_token(), min_size=1, max_size=2), stall=STALLS)
+def test_any_tokens(tokens, stall):
+    config = NormQuantiserConfig(lanes=2, max_n=40, form="dsp")
+    check(config, tokens, stall, dut=device(config))
+
+
+@settings(max_examples=25, deadline=None)
+@given(drawn=st.lists(st.tuples(signed_words(24), signed_words(24)), min_size=1, max_size=9),
+       scale=small_reals(), shift=signed_words(8), stall=STALLS)
+def test_any_residual_addition(drawn, scale, shift, stall):
+    config = NormQuantiserConfig(lanes=2, max_n=40, residual=True, form="dsp")
+    dut, sent = device(config), []
+    x, y = (np.array(column) for column in zip(*drawn))
+    rows = [np.pad(part, (0, len(x) % 2)).reshape(-1, 2).tolist() for part in (x, y)]
+    job = {**command(gaussian(1, "int8", seed=1)), "n": len(x), "format": Format.RESIDUAL,
+           "scale": small(scale), "shift": shift}
+    outputs = Recorder(dut.o, len(rows[0]), stall=stall)
+    simulate(dut, source(dut.i_command, [job], cycles=sent),
+             source(dut.i, [{"x": b, "addend": a, "gain": [0, 0]} for a, b in zip(*rows)],
+                    stall=stall), outputs.run)
+    words = [word for beat in outputs.payloads for word in beat.words][:len(x)]
+    assert words == residual_add(x[:, None], y[:, None], np.full(len(x), scale),
+                                 np.full(len(x), shift))[:, 0].tolist()
+    assert stall or outputs.cycles[-1] - sent[0] == residual_schedule(config, len(x)).codes

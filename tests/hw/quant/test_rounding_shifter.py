@@ -4,9 +4,9 @@ import pytest
 from amaranth import C
 
 from golden_model.quant.rounding_shifter import Shifted, shift_right
-from golden_model.vector_config import RoundingShifterConfig
+from golden_model.quant_config import RoundingShifterConfig
 from hw.quant.rounding_shifter import RoundingShifter
-from tests.hw.quant.streams import exchange
+from sim.simulator import simulate
 
 CONFIGS = [
     RoundingShifterConfig(value_bits=52, window_bits=24, fraction_bits=-8),
@@ -29,7 +29,7 @@ def shift(dut, cases):
             got.append(Shifted(*map(ctx.get, (dut.window, dut.half, dut.sticky, dut.over))))
             assert places >= 64 or ctx.get(dut.negative) == (value < 0)
 
-    exchange(dut, testbench)
+    simulate(dut, testbench)
     return got
 
 
@@ -80,3 +80,14 @@ def test_a_lost_sticky_bit_is_noticed():
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         RoundingShifterConfig(**{"value_bits": 8, "window_bits": 4, **wrong})
+
+
+def test_an_overflow_that_is_not_seen_is_noticed():
+    class Narrow(RoundingShifter):
+        def step(self, *arguments):
+            kept, below, _ = super().step(*arguments)
+            return kept, below, C(0, 1)
+
+    tried = cases(CONFIGS[0])
+    assert [got.over for got in shift(Narrow(CONFIGS[0]), tried)] != [
+        shift_right(CONFIGS[0], *case).over for case in tried]

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+
 import numpy as np
 import pytest
 from amaranth import C
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model import smallfloat
 from golden_model.quant.scale_lanes import cycles, scale_lanes
-from golden_model.vector_config import EXPONENT_BITS, MANTISSA_BITS, ScaleLanesConfig
+from golden_model.quant_config import EXPONENT_BITS, MANTISSA_BITS, ScaleLanesConfig
+from hw.quant import scale_lanes as unit
 from hw.quant.rounding_shifter import RoundingShifter
 from hw.quant.scale_lanes import ScaleLanes
-from tests.hw.quant.streams import Recorder, exchange, source
+from sim.simulator import Device, Recorder, simulate, source
+from tests.hw.adversarial import STALLS, rows, signed_words, small_reals
+from tests.hw.quant.test_multiplier import Late
 
 CONFIGS = [
     ScaleLanesConfig(),
@@ -45,7 +52,7 @@ def payloads(y, scale, shift):
 
 def run(dut, y, scale, shift, stall=0.0):
     sent, sink = [], Recorder(dut.o, len(y), stall=stall)
-    exchange(dut, source(dut.i, payloads(y, scale, shift), stall=stall, cycles=sent), sink.run)
+    simulate(dut, source(dut.i, payloads(y, scale, shift), stall=stall, cycles=sent), sink.run)
     return [list(payload) for payload in sink.payloads], sink.cycles[-1] - sent[0]
 
 
@@ -104,3 +111,25 @@ def test_config_refuses(wrong, name):
 def test_formats_agree_with_the_golden_model():
     assert MANTISSA_BITS == smallfloat.MANTISSA_BITS
     assert -(1 << EXPONENT_BITS - 1) == smallfloat.EXPONENT_MIN
+
+
+@cache
+def device(config):
+    return Device(ScaleLanes(config))
+
+
+@settings(max_examples=40, deadline=None)
+@given(drawn=st.lists(st.tuples(rows(signed_words(24), 2), small_reals(), signed_words(8)),
+                      min_size=1, max_size=12), stall=STALLS)
+def test_any_beats(drawn, stall):
+    y, scale, shift = map(np.array, zip(*drawn))
+    got, took = run(device(CONFIGS[2]), y, scale, shift, stall)
+    assert got == scale_lanes(CONFIGS[2], y, scale, shift).tolist()
+    assert stall or took == cycles(CONFIGS[2], len(got))
+
+
+def test_a_late_product_is_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "Multiplier", Late)
+    config = ScaleLanesConfig(lanes=1, form="dsp")
+    vectors = beats(config, 60)
+    assert run(ScaleLanes(config), *vectors)[0] != scale_lanes(config, *vectors).tolist()

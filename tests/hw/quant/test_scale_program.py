@@ -13,11 +13,11 @@ from golden_model.quant.scale_program import (
     operations,
     scalars,
 )
-from golden_model.vector_config import NormQuantiserConfig, SmallFloatUnitConfig
+from golden_model.quant_config import NormQuantiserConfig, SmallFloatUnitConfig
 from hw.quant import scale_program
 from hw.quant.scale_program import ScaleProgram
 from hw.quant.small_float_unit import Operation, SmallFloatUnit
-from tests.hw.quant.streams import exchange
+from sim.simulator import simulate
 
 CONFIG, UNIT = NormQuantiserConfig(), SmallFloatUnitConfig()
 CASES = [(0, 0), (1, 1), (123_457, 987_654_321), ((1 << 49) - 1, (1 << 60) + 1), (2047, 1 << 52)]
@@ -61,7 +61,7 @@ def run(statistic, square_sum, norm):
             ctx.set(dut.go, 0)
         assert not ctx.get(dut.busy)
 
-    exchange(m, testbench)
+    simulate(m, testbench)
     return {name: (cycle, {"m": value.m, "e": value.e}) for name, (cycle, value) in seen.items()}
 
 

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
 from math import isqrt
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model import smallfloat
 from golden_model.quant.small_float_unit import compute, cycles
-from golden_model.vector_config import SmallFloatUnitConfig
+from golden_model.quant_config import SmallFloatUnitConfig
 from hw.quant.small_float_unit import DIGITS, Operation, SmallFloatUnit
-from tests.hw.quant.streams import Recorder, exchange, source
+from sim.simulator import Device, Recorder, simulate, source
+from tests.hw.adversarial import STALLS, small_reals
 
 CONFIG = SmallFloatUnitConfig()
 ZERO = {"m": 0, "e": 0}
@@ -48,7 +52,7 @@ def integers(seed=1):
 
 def ask(dut, requests, stall=0.0):
     sent, sink = [], Recorder(dut.o, len(requests), stall=stall)
-    exchange(dut, source(dut.i, requests, stall=stall, cycles=sent), sink.run)
+    simulate(dut, source(dut.i, requests, stall=stall, cycles=sent), sink.run)
     return ([{"m": response.m, "e": response.e} for response in sink.payloads],
             [end - start for start, end in zip(sent, sink.cycles)], sent)
 
@@ -120,3 +124,25 @@ def test_a_missing_digit_is_noticed(monkeypatch, name, digits):
 def test_golden_model_refuses_an_unknown_operation():
     with pytest.raises(ValueError, match="operation must be one of mul, div, sqrt, add, not 'sub'"):
         compute("sub", np.ones(1), np.ones(1))
+
+
+@cache
+def device():
+    return Device(SmallFloatUnit(CONFIG))
+
+
+INTEGERS = st.one_of(st.integers(0, (1 << 63) - 1), st.integers(0, 1 << 17),
+                     st.builds(lambda n, by: (1 << n) - by, st.integers(1, 63), st.integers(1, 2)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(drawn=st.lists(st.tuples(st.sampled_from(["mul", "div", "sqrt", "add", "from_int"]),
+                                small_reals(), small_reals(), INTEGERS), min_size=1, max_size=6),
+       stall=STALLS)
+def test_any_operations(drawn, stall):
+    requests = [{"operation": Operation[name.upper()], "a": bits(a), "b": bits(b), "n": n}
+                for name, a, b, n in drawn]
+    got, took, _ = ask(device(), requests, stall)
+    assert got == [bits(smallfloat.from_int(np.array(n)) if name == "from_int" else
+                        compute(name, np.float64(a), np.float64(b))) for name, a, b, n in drawn]
+    assert stall or took == [CONFIG.latency[name] for name, *_ in drawn]

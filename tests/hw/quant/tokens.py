@@ -12,7 +12,7 @@ from golden_model import smallfloat
 from golden_model.quant.code_encoder import encode
 from golden_model.quant.norm_quantiser import levels
 from golden_model.quant.rms_norm import FixedNorm, fix_norm
-from golden_model.vector_config import NormQuantiserConfig, SmallFloatUnitConfig
+from golden_model.quant_config import NormQuantiserConfig, SmallFloatUnitConfig
 from hw.quant.code_encoder import Format
 from hw.quant.norm_quantiser import NormQuantiser
 from hw.quant.small_float_unit import SmallFloatUnit

@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from amaranth.lib import fifo
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model.sparse.compactor import beat_counts, compact, emission_cycles
 from golden_model.sparse_config import CompactorConfig
+from hw.sparse import compactor as unit
 from hw.sparse.compactor import Compactor
-from tests.hw.sparse.harness import beats, lane_mask, receive, send, simulate
+from sim.simulator import Device, beats, lane_mask, receive, send, simulate
+from tests.hw.adversarial import STALLS, flags, signed_words
 
 CONFIGS = [CompactorConfig(lanes=1, max_n=9, queue=1), CompactorConfig(lanes=2, max_n=64, queue=2),
            CompactorConfig(lanes=4, max_n=100), CompactorConfig(lanes=8, max_n=64, queue=1),
@@ -79,3 +87,39 @@ def test_cycles_are_pinned():
     taken, emitted = emission_cycles(config, counts)
     assert taken == [0, 1, 5, 6, 9, 13, 14, 15]
     assert emitted == [*range(1, 14), 16]
+
+
+def deeper(width, depth):
+    """Build a queue that holds one more."""
+    return fifo.SyncFIFO(width=width, depth=depth + 1)
+
+
+def test_indices_that_go_on_from_the_vector_before_are_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "Mux", lambda _select, _zero, value: value)
+    got, wanted, _, _ = run(CONFIGS[2], list(vectors(CONFIGS[2], seed=1)))
+    assert got != wanted
+
+
+def test_a_queue_of_another_depth_is_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "fifo", SimpleNamespace(SyncFIFO=deeper))
+    config, ones = CONFIGS[1], np.ones(64, np.int8)
+    _, _, *cycles = run(config, [(ones, ones == 1)])
+    assert tuple(cycles) != emission_cycles(config, [2] * 32)
+
+
+@cache
+def device(config):
+    return Device(Compactor(config))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+       stall=st.tuples(STALLS, STALLS))
+def test_any_vectors(data, sizes, stall):
+    cases = [(np.array(data.draw(st.lists(signed_words(8), min_size=n, max_size=n)), np.int8),
+              np.array(data.draw(flags(n)))) for n in sizes]
+    config = CONFIGS[2]
+    got, wanted, taken, emitted = run(config, cases, stall, dut=device(config))
+    assert got == wanted
+    if stall == (0.0, 0.0) and len(cases) == 1:
+        assert (taken, emitted) == emission_cycles(config, beat_counts(config, *cases[0]))

@@ -4,8 +4,9 @@ import pytest
 
 from golden_model.sparse.histogram_select import select
 from golden_model.sparse_config import SelectorConfig
+from hw.sparse import histogram_select as unit
 from hw.sparse.histogram_select import HistogramSelect
-from tests.hw.sparse.harness import lane_mask, receive, send, simulate
+from sim.simulator import lane_mask, receive, send, simulate
 
 CONFIGS = [SelectorConfig(lanes=1, max_n=5), SelectorConfig(lanes=2, max_n=64),
            SelectorConfig(lanes=4, max_n=200)]
@@ -83,3 +84,17 @@ def test_latency_is_pinned():
     config = SelectorConfig(lanes=4, max_n=16_384)
     assert (config.histogram_latency, config.histogram_clear) == (31, 128)
     assert config.bit_serial_latency == 9
+
+
+@pytest.mark.parametrize("change", [lambda depth, bits: (depth, bits - 1),
+                                    lambda depth, bits: (min(depth, 64), bits)],
+                         ids=["counts_that_overflow", "half_of_the_values"])
+def test_a_smaller_histogram_is_noticed(monkeypatch, change):
+    histogram = unit._Histogram
+    monkeypatch.setattr(unit, "_Histogram", lambda *size: histogram(*change(*size)))
+    config = CONFIGS[1]
+    cases = [(np.full(config.max_n, 128), config.max_n // 2),
+             # 46 and 110 differ in the top bit of their place alone.
+             (np.resize([110, 46, 97], config.max_n), config.max_n // 3 + 5)]
+    got, _, _ = search(HistogramSelect(config), config, cases)
+    assert got != [select(*case) for case in cases]

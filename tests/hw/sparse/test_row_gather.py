@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from amaranth import C
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model.sparse.row_gather import beats, gather_cycles, row_gather
 from golden_model.sparse_config import RowGatherConfig
+from hw.mac.ternary_dot import TernaryDot
+from hw.sparse import row_gather as unit
 from hw.sparse.row_gather import RowGather
-from tests.hw.sparse.harness import fetch, receive, send, simulate
+from sim.simulator import Device, fetch, receive, send, simulate
+from tests.hw.adversarial import STALLS, signed_words
+from tests.hw.sparse.test_compactor import deeper
 from tests.hw.sparse.test_sparse_product import packed
 
 CONFIGS = [RowGatherConfig(width=1, max_k=3, max_rows=9, in_flight=2),
@@ -29,9 +39,9 @@ def cases(config, seed):
            np.full((config.max_rows, config.max_k), -1, np.int8), index[:3])
 
 
-def run(config, vector, weights, rows, *, stall=0.0):
+def run(config, vector, weights, rows, *, stall=0.0, dut=None):
     """Check sums and requests; return the cycles on ``i``, requests, weights and ``o``."""
-    dut = RowGather(config)
+    dut = dut or RowGather(config)
     named = [*({"index": row, "end": 0} for row in rows.tolist()), {"index": 0, "end": 1}]
     bursts = [[packed(config, beat) for beat in beats(config, weights[row])] for row in rows]
     vector_beats = beats(config, vector).tolist()
@@ -95,3 +105,39 @@ def test_cycles_are_pinned():
 def test_config_refuses(field, value):
     with pytest.raises(ValueError, match=f"^{field} must be .* not {value}$"):
         RowGatherConfig(**{field: value})
+
+
+class Forgetful(TernaryDot):
+    """A negative weight of the last lane is one too large."""
+
+    def terms(self):
+        terms, carries = super().terms()
+        return terms, [*carries[:-1], C(0, 1)]
+
+
+@pytest.mark.parametrize(("name", "broken"), [
+    ("TernaryDot", Forgetful), ("fifo", SimpleNamespace(SyncFIFO=deeper))],
+    ids=["a_lost_carry", "a_deeper_queue"])
+def test_a_planted_bug_is_noticed(monkeypatch, name, broken):
+    monkeypatch.setattr(unit, name, broken)
+    with pytest.raises(AssertionError):
+        test_values_and_cycles_match_golden_model(CONFIGS[1])
+
+
+@cache
+def device(config):
+    return Device(RowGather(config))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), k=st.integers(1, 20), stall=STALLS, seed=st.integers(0, 99),
+       fill=st.sampled_from([None, -1, 1]))
+def test_any_rows(data, k, stall, seed, fill):
+    config = CONFIGS[1]
+    vector = np.array(data.draw(st.lists(signed_words(4), min_size=k, max_size=k)), np.int8)
+    rows = data.draw(st.lists(st.integers(0, config.max_rows - 1), max_size=12))
+    weights = np.random.default_rng(seed).integers(-1, 2, (config.max_rows, k), dtype=np.int8)
+    weights = weights if fill is None else np.full_like(weights, fill)
+    logs = run(config, vector, weights, np.array(rows, int), stall=stall, dut=device(config))
+    if not stall:
+        assert logs == (*gather_cycles(config, [(len(rows), -(-k // config.width))], LATENCY),)

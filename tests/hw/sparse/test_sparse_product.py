@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model.formats import pack_2bit, pack_base3
 from golden_model.sparse.sparse_product import (
@@ -10,8 +15,11 @@ from golden_model.sparse.sparse_product import (
     sparse_product,
 )
 from golden_model.sparse_config import SparseProductConfig
+from hw.sparse import sparse_product as unit
 from hw.sparse.sparse_product import SparseProduct
-from tests.hw.sparse.harness import fetch, receive, send, simulate
+from sim.simulator import Device, fetch, receive, send, simulate
+from tests.hw.adversarial import STALLS, signed_words
+from tests.hw.sparse.test_compactor import deeper
 
 CONFIGS = [SparseProductConfig(width=1, max_n=9, max_m=3, in_flight=2),
            SparseProductConfig(width=5, max_n=40, max_m=20, in_flight=4),
@@ -41,9 +49,9 @@ def packed(config, trits):
     return int.from_bytes(pack(trits).tobytes(), "little")
 
 
-def run(config, vectors, *, stall=0.0, keep_zeros=True, latency=LATENCY):
+def run(config, vectors, *, stall=0.0, keep_zeros=True, latency=LATENCY, dut=None):
     """Check sums and requests; return the cycles on ``i``, requests, weights and ``o``."""
-    dut = SparseProduct(config)
+    dut = dut or SparseProduct(config)
     channels, columns, requests, wanted, commands = [], [], [], [], []
     for codes, weights in vectors:
         for index, code in enumerate(codes.tolist()):
@@ -129,3 +137,35 @@ def test_config_refuses(field, value):
 def test_sums_hold_every_channel_at_its_largest():
     assert SparseProductConfig(max_n=16_384).sum_bits == 23
     assert SparseProductConfig(max_n=1).sum_bits == 9
+
+
+@pytest.mark.parametrize(("name", "broken"), [
+    ("_CODE_BITS", 7), ("fifo", SimpleNamespace(SyncFIFO=deeper))],
+    ids=["codes_of_7_bits", "a_deeper_queue"])
+def test_a_planted_bug_is_noticed(monkeypatch, name, broken):
+    monkeypatch.setattr(unit, name, broken)
+    with pytest.raises(AssertionError):
+        test_cycles_match_golden_model(CONFIGS[1], keep_zeros=False)
+
+
+@cache
+def device(config):
+    return Device(SparseProduct(config))
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data(), sizes=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)),
+                                      min_size=1, max_size=3),
+       stall=STALLS, seed=st.integers(0, 99), fill=st.sampled_from([None, -1, 1]))
+def test_any_vectors(data, sizes, stall, seed, fill):
+    config, vectors = CONFIGS[1], []
+    for n, m in sizes:
+        codes = data.draw(st.lists(signed_words(8), min_size=n, max_size=n))
+        weights = np.random.default_rng(seed).integers(-1, 2, (m, n), dtype=np.int8)
+        vectors.append((np.array(codes, np.int8),
+                        weights if fill is None else np.full_like(weights, fill)))
+    logs = run(config, vectors, stall=stall, dut=device(config))
+    if not stall:
+        assert logs == (*sparse_cycles(config, [
+            (elements(codes, keep_zeros=True), blocks(config, weights.shape[0]))
+            for codes, weights in vectors], LATENCY),)

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+
 import numpy as np
 import pytest
+from amaranth import C
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model.sparse.compactor import beat_counts, compact
 from golden_model.sparse.top_k import kept_count, top_k_mask
 from golden_model.sparse.top_k_cycles import top_k_cycles
 from golden_model.sparse_config import CompactorConfig, TopKConfig
+from hw.sparse import top_k as unit
 from hw.sparse.top_k import TopK
-from tests.hw.sparse.harness import beats, lane_mask, receive, send, simulate
+from sim.simulator import Device, beats, lane_mask, receive, send, simulate
+from tests.hw.adversarial import STALLS as SHARES
+from tests.hw.adversarial import signed_words
 
 CONFIGS = [TopKConfig(lanes=1, max_n=9, block_size=2), TopKConfig(lanes=2, max_n=30, block_size=4),
            TopKConfig(lanes=4, max_n=101), TopKConfig(lanes=8, max_n=60, block_size=0)]
@@ -57,9 +65,9 @@ def cases(config, seed):
                 yield Case(config, codes, keep, blocks=True, **switches[int(rng.integers(3))])
 
 
-def run(config, vectors, stall=(0.0, 0.0, 0.0)):
+def run(config, vectors, stall=(0.0, 0.0, 0.0), *, dut=None):
     """Check masks and elements; return the cycles on ``i_command``, ``i``, ``o_mask``, ``o``."""
-    dut = TopK(config)
+    dut = dut or TopK(config)
     wanted = [element for case in vectors for element in case.elements]
     mask_count = sum(len(case.masks) for case in vectors)
     masks, got, logs = [], [], ([], [], [], [])
@@ -126,3 +134,43 @@ def test_a_pass_through_keeps_the_longest_vector_within_its_emission():
 def test_config_refuses(field, value):
     with pytest.raises(ValueError, match=f"^{field} must be .* not {value}$"):
         TopKConfig(**{field: value})
+
+
+def test_a_magnitude_without_its_top_bit_is_noticed(monkeypatch):
+    magnitude = unit.magnitude
+    monkeypatch.setattr(unit, "magnitude", lambda code: magnitude(code)[:7])
+    with pytest.raises(AssertionError):
+        run(CONFIGS[2], [Case(CONFIGS[2], [5, -128, 127, 3], (1, 4))])
+
+
+def test_ties_that_are_not_counted_down_are_noticed(monkeypatch):
+    compare = TopK.compare
+
+    def forgetful(*arguments):
+        return compare(*arguments[:-1], C(0, 1))
+
+    monkeypatch.setattr(TopK, "compare", staticmethod(forgetful))
+    with pytest.raises(AssertionError):
+        run(CONFIGS[2], [Case(CONFIGS[2], np.full(40, 5), (1, 2))])
+
+
+@cache
+def device(config):
+    return Device(TopK(config))
+
+
+CODES = st.one_of(signed_words(8), st.sampled_from([-128, 127, 0]), st.integers(-1, 1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), codes=st.lists(CODES, min_size=1, max_size=101), blocks=st.booleans(),
+       switch=st.sampled_from([{}, {"drop_zeros": True}, {"mask_only": True}]),
+       stall=st.tuples(SHARES, SHARES, SHARES))
+def test_any_vector(data, codes, blocks, switch, stall):
+    config = CONFIGS[2]
+    most = config.block_size if blocks else len(codes)
+    keep = data.draw(st.one_of(st.sampled_from([0, 1, most - 1, most]), st.integers(0, most)))
+    case = Case(config, codes, (keep, most), blocks=blocks, **switch)
+    _, *logs = run(config, [case], stall, dut=device(config))
+    if stall == (0.0, 0.0, 0.0):
+        assert [[c - START for c in log] for log in logs] == [*case.cycles(config)[:3]]

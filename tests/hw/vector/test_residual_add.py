@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+
 import numpy as np
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model import smallfloat
 from golden_model.vector.residual_add import cycles, residual_add
 from golden_model.vector_config import ResidualAddConfig
+from hw.quant.scale_lanes import ScaleLanes
+from hw.vector import residual_add as unit
 from hw.vector.residual_add import ResidualAdd
-from tests.hw.quant.streams import Recorder, exchange, source
+from sim.simulator import Device, Recorder, simulate, source
+from tests.hw.adversarial import STALLS, rows, signed_words, small_reals
 
 PEAK = 1 << 23
 CONFIGS = [ResidualAddConfig(), ResidualAddConfig(lanes=1, in_bits=20, form="dsp"),
@@ -35,7 +44,7 @@ def run(dut, x, y, scale, shift, stall=0.0):
                     x.tolist(), y.tolist(), *(part.tolist() for part in smallfloat.split(scale)),
                     shift.tolist())]
     sent, sink = [], Recorder(dut.o, len(payloads), stall=stall)
-    exchange(dut, source(dut.i, payloads, stall=stall, cycles=sent), sink.run)
+    simulate(dut, source(dut.i, payloads, stall=stall, cycles=sent), sink.run)
     return [list(words) for words in sink.payloads], sink.cycles[-1] - sent[0]
 
 
@@ -73,3 +82,43 @@ def test_words_out_of_step_are_noticed():
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         ResidualAddConfig(**wrong)
+
+
+@cache
+def device(config):
+    return Device(ResidualAdd(config))
+
+
+@settings(max_examples=40, deadline=None)
+@given(drawn=st.lists(st.tuples(rows(signed_words(24), 1), rows(signed_words(20), 1),
+                                small_reals(), signed_words(8)), min_size=1, max_size=12),
+       stall=STALLS)
+def test_any_beats(drawn, stall):
+    vectors = [np.array(column) for column in zip(*drawn)]
+    got, took = run(device(CONFIGS[1]), *vectors, stall)
+    assert got == residual_add(*vectors).tolist()
+    assert stall or took == cycles(CONFIGS[1], len(got))
+
+
+class Late(ScaleLanes):
+    """A cycle later than it says; the words do not wait."""
+
+    def elaborate(self, platform):
+        m = Module()
+        inner = ScaleLanes(self.config)
+        m.submodules.inner = inner
+        wiring.connect(m, wiring.flipped(self.i), inner.i)
+        m.d.comb += inner.o.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(inner.o.ready):
+            m.d.sync += [self.o.valid.eq(inner.o.valid), self.o.payload.eq(inner.o.payload)]
+        return m
+
+
+@pytest.mark.parametrize(("name", "broken"), [
+    ("Mux", lambda _over, _limit, total: total), ("ScaleLanes", Late)],
+    ids=["no_saturation", "late_scaling"])
+def test_a_planted_bug_is_noticed(monkeypatch, name, broken):
+    monkeypatch.setattr(unit, name, broken)
+    config = ResidualAddConfig(lanes=1, form="dsp")
+    vectors = beats(config, 40)
+    assert run(ResidualAdd(config), *vectors)[0] != residual_add(*vectors).tolist()

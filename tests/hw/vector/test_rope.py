@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from golden_model.attention.rope import TABLE_FRACTION_BITS, extra_bits, rope, rope_tables
 from golden_model.vector.rope import cycles, turn_pairs
 from golden_model.vector_config import RopeConfig
+from hw.vector import rope as unit
 from hw.vector.rope import Rope
-from tests.hw.quant.streams import Recorder, exchange, source
+from sim.simulator import Device, Recorder, simulate, source
+from tests.hw.adversarial import STALLS, signed_words
+from tests.hw.quant.test_multiplier import Late
 
 CONFIGS = [RopeConfig(pairs=2), RopeConfig(extra_bits=2, in_bits=22, form="dsp"),
            RopeConfig(pairs=3, in_bits=17, rows_per_stage=8, form="dsp")]
@@ -34,7 +41,7 @@ def run(dut, vectors, stall=0.0):
     payloads = [dict(zip(("a", "b", "cos", "sin"), beat))
                 for beat in zip(*(column.tolist() for column in vectors))]
     sent, sink = [], Recorder(dut.o, len(payloads), stall=stall)
-    exchange(dut, source(dut.i, payloads, stall=stall, cycles=sent), sink.run)
+    simulate(dut, source(dut.i, payloads, stall=stall, cycles=sent), sink.run)
     return ([list(beat.a) for beat in sink.payloads], [list(beat.b) for beat in sink.payloads],
             sink.cycles[-1] - sent[0])
 
@@ -88,3 +95,29 @@ def test_tables_agree_with_the_golden_model():
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         RopeConfig(**wrong)
+
+
+@cache
+def device(config):
+    return Device(Rope(config))
+
+
+@settings(max_examples=40, deadline=None)
+@given(drawn=st.lists(st.tuples(signed_words(22), signed_words(22), signed_words(16),
+                                signed_words(16)), min_size=1, max_size=12), stall=STALLS)
+def test_any_beats(drawn, stall):
+    vectors = [np.array(column)[:, None] for column in zip(*drawn)]
+    *got, took = run(device(CONFIGS[1]), vectors, stall)
+    assert got == [words.tolist() for words in turn_pairs(CONFIGS[1], *vectors)]
+    assert stall or took == cycles(CONFIGS[1], 2 * len(drawn))
+
+
+@pytest.mark.parametrize(("name", "broken"), [
+    ("Mux", lambda _fits, rounded, _limit: rounded), ("Multiplier", Late)],
+    ids=["no_saturation", "late_products"])
+def test_a_planted_bug_is_noticed(monkeypatch, name, broken):
+    monkeypatch.setattr(unit, name, broken)
+    config = RopeConfig(form="dsp")
+    vectors = beats(config, 60)
+    *got, _ = run(Rope(config), vectors)
+    assert got != [words.tolist() for words in turn_pairs(config, *vectors)]
