@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ternary weight layouts of other projects, read only: Hugging Face ``bitnet``, GGUF TQ1_0, TQ2_0.
+"""Ternary weight layouts of others, read only: Hugging Face ``bitnet``, GGUF TQ1_0, TQ2_0, I2_S.
 
 Files are untrusted: each reader raises ``ValueError`` for a length or code that cannot be.
 """
@@ -10,12 +10,17 @@ from numpy.typing import ArrayLike
 from golden_model.arrays import Codes, Floats
 from golden_model.formats import Bytes
 
-__all__ = ["GGUF_BLOCK", "TQ1_0_BYTES", "TQ2_0_BYTES", "unpack_hf", "unpack_tq1_0", "unpack_tq2_0"]
+__all__ = ["GGUF_BLOCK", "I2_S_BLOCK", "I2_S_TAIL", "TQ1_0_BYTES", "TQ2_0_BYTES", "unpack_hf",
+           "unpack_i2_s", "unpack_tq1_0", "unpack_tq2_0"]
 
 GGUF_BLOCK = 256
 """Elements of one GGUF ternary block."""
 TQ1_0_BYTES = 54
 TQ2_0_BYTES = 66
+I2_S_BLOCK = 128
+"""Elements of one I2_S block as files for x86 have it; files written on ARM have 64."""
+I2_S_TAIL = 32
+"""Bytes after the codes of an I2_S tensor: a float32 scale, then padding."""
 
 
 def _trits(codes: Bytes) -> Codes:
@@ -76,3 +81,25 @@ def unpack_tq1_0(data: bytes) -> tuple[Codes, Floats]:
     packed, scales = _blocks(data, TQ1_0_BYTES)
     parts = [_digits(packed[:, :32], 5), _digits(packed[:, 32:48], 5), _digits(packed[:, 48:], 4)]
     return np.concatenate([part.reshape(len(packed), -1) for part in parts], axis=1), scales
+
+
+def unpack_i2_s(data: bytes, count: int, block: int = I2_S_BLOCK) -> tuple[Codes, float]:
+    """Trits [count] and the one scale of a whole I2_S tensor, row-major.
+
+    Byte p of a block of 4 q elements holds ``x[g q + p] + 1`` in bits ``6 - 2 g`` and ``7 - 2 g``,
+    for g = 0..3.  The codes, `count` / 4 bytes, are followed by the float32 scale and 28 bytes of
+    padding.  The tensor says nothing of its block: 128 and 64 give different weights from the same
+    bytes, so the caller has to know which machine wrote the file.
+    """
+    if block not in (64, 128):
+        raise ValueError(f"an I2_S block has 128 or 64 elements, not {block}")
+    if count <= 0 or count % block:
+        raise ValueError(f"I2_S takes whole blocks of {block} elements, which {count} do not fill")
+    if len(data) != count // 4 + I2_S_TAIL:
+        raise ValueError(f"{count} elements take {count // 4 + I2_S_TAIL} bytes, not {len(data)}")
+    packed = np.frombuffer(data, np.uint8, count // 4).reshape(-1, 1, block // 4)
+    codes = packed >> np.arange(6, -1, -2, dtype=np.uint8)[:, None] & 3
+    scale = float(np.frombuffer(data, "<f4", 1, count // 4)[0])
+    if not np.isfinite(scale):
+        raise ValueError("the scale is not finite")
+    return _trits(codes.reshape(-1).astype(np.uint8)), scale

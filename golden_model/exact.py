@@ -5,7 +5,7 @@ A tensor is integers and one small float (:mod:`golden_model.smallfloat`) a toke
 head.  Every reduction is over integers, so neither batching nor the order of sums changes a bit.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,31 @@ from golden_model.attention.rope import extra_bits, rope, rope_tables
 from golden_model.config import WORD_BITS, Numerics
 from golden_model.decoder import Capture, Decoder, LinearTrace
 from golden_model.ffn.relu2_glu import check_widths, relu2_glu
-from golden_model.formats import THREE_TRITS_PEAK, saturate
-from golden_model.kv.row_code import quantize_query, quantize_row, row_steps
+from golden_model.formats import (
+    THREE_TRITS_PEAK,
+    decode_kv_scale,
+    encode_kv_scale,
+    saturate,
+)
+from golden_model.kv.row_code import quantize_query, quantize_row, row_peak, row_steps
 from golden_model.linear import Linear
 from golden_model.quant.activations import PEAK, quantize
 from golden_model.quant.rms_norm import FixedNorm, fix_norm, rms_norm
 from golden_model.sparse.top_k import top_k_mask
 from golden_model.weights import DecoderWeights
 
-__all__ = ["ExactDecoder"]
+__all__ = ["CacheState", "ExactDecoder"]
+
+
+class CacheState(NamedTuple):
+    """What a decoder has read so far: all that its next logits depend on besides the model."""
+
+    k: Ints
+    """Steps of the cached keys [layers, B, G, positions, n]."""
+    v: Ints
+    k_scale: Floats
+    """Their scales [layers, B, G, positions]."""
+    v_scale: Floats
 
 
 class _Layer:
@@ -73,6 +89,47 @@ class ExactDecoder(Decoder):
         self._k = np.zeros((*rows, shape.head_dim), self._widths.score_carrier)
         self._v = np.zeros((*rows, shape.head_dim), self._widths.output_carrier)
         self._k_scale, self._v_scale = np.zeros(rows), np.zeros(rows)
+
+    def state(self) -> CacheState:
+        """Copy the cache, up to the current position; ``ValueError`` if nothing was read yet."""
+        if self.position == 0:
+            raise ValueError("there is no state ahead of the first token")
+        end = self.position
+        return CacheState(self._k[..., :end, :].astype(np.int64),
+                          self._v[..., :end, :].astype(np.int64),
+                          self._k_scale[..., :end].copy(), self._v_scale[..., :end].copy())
+
+    def restore(self, state: CacheState) -> None:
+        """Go on from `state`, as if its tokens had just been read.
+
+        Raises
+        ------
+        ValueError
+            It is of another model's shape, too long, or holds what this model never caches.
+        """
+        shape, numerics = self.shape, self.numerics
+        layers, batch, heads, end = state.k_scale.shape if state.k_scale.ndim == 4 else (0,) * 4
+        rows = (shape.layers, batch, shape.kv_heads, end)
+        if (layers, heads) != (shape.layers, shape.kv_heads) or not (
+                0 < end <= shape.context and batch > 0):
+            raise ValueError(f"a state of {shape.layers} layers, {shape.kv_heads} heads and 1 to "
+                             f"{shape.context} positions is wanted, not {state.k_scale.shape}")
+        if state.v_scale.shape != rows or any(
+                x.shape != (*rows, shape.head_dim) for x in (state.k, state.v)):
+            raise ValueError(f"keys and values must be {[*rows, shape.head_dim]}, not "
+                             f"{list(state.k.shape)} and {list(state.v.shape)}")
+        peak = row_peak(numerics.bos_bits, numerics.kv_code)
+        if any(x.min() < -peak or x.max() > peak for x in (state.k, state.v)):
+            raise ValueError(f"steps of keys and values must lie in {-peak}..{peak}")
+        for scale in (state.k_scale, state.v_scale):
+            sound = np.isfinite(scale).all() and (scale >= 0).all()
+            if not sound or not np.array_equal(decode_kv_scale(encode_kv_scale(scale)), scale):
+                raise ValueError("a scale of keys or values is not one that a cache holds")
+        self.reset()
+        self._allocate(batch)
+        self._k[..., :end, :], self._v[..., :end, :] = state.k, state.v
+        self._k_scale[..., :end], self._v_scale[..., :end] = state.k_scale, state.v_scale
+        self.position, self._batch = end, batch
 
     def _store(self, i: int, x: Ints, scale: Floats) -> None:
         """Quantise keys and values [2, B, T, G, n] into a layer's cache, BOS at its own width."""

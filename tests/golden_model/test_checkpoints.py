@@ -4,10 +4,11 @@
 import numpy as np
 import pytest
 
-from golden_model.checkpoints import unpack_hf, unpack_tq1_0, unpack_tq2_0
+from golden_model.checkpoints import unpack_hf, unpack_i2_s, unpack_tq1_0, unpack_tq2_0
 
 HALF_ONE = b"\x00\x3c"  # float16 1.0
 HALF_QUARTER = b"\x00\x34"
+FLOAT_TAIL = b"\x00\x00\x20\x40" + bytes(28)  # float32 2.5 and padding
 
 
 def test_hf_rows_lie_a_quarter_of_the_matrix_apart():
@@ -66,7 +67,34 @@ def test_several_blocks():
     assert scale.tolist() == [1.0, 0.25]
 
 
+def test_i2_s_element_order_of_x86_files():
+    codes = bytearray(b"\x55" * 64)  # two blocks of 128 elements, all zero
+    codes[0] = 0b00_01_10_01          # x[0] = -1, x[32] = 0, x[64] = 1, x[96] = 0
+    codes[31] = 0b01_01_01_10         # x[96 + 31] = 1
+    codes[32 + 5] = 0b01_00_01_01     # x[128 + 32 + 5] = -1
+    trits, scale = unpack_i2_s(bytes(codes) + FLOAT_TAIL, 256)
+    assert {int(i): int(trits[i]) for i in np.flatnonzero(trits)} == {
+        0: -1, 64: 1, 127: 1, 165: -1}
+    assert scale == 2.5
+
+
+def test_i2_s_element_order_of_arm_files():
+    codes = bytearray(b"\x55" * 32)   # two blocks of 64 elements, all zero
+    codes[0] = 0b00_01_10_01          # x[0] = -1, x[16] = 0, x[32] = 1, x[48] = 0
+    codes[16 + 15] = 0b01_10_01_00    # x[64 + 16 + 15] = 1, x[64 + 48 + 15] = -1
+    trits, _ = unpack_i2_s(bytes(codes) + FLOAT_TAIL, 128, block=64)
+    assert {int(i): int(trits[i]) for i in np.flatnonzero(trits)} == {0: -1, 32: 1, 95: 1, 127: -1}
+
+
 @pytest.mark.parametrize(("call", "message"), [
+    (lambda: unpack_i2_s(b"\xFF" * 32 + FLOAT_TAIL, 128), "code 3"),
+    (lambda: unpack_i2_s(b"\x55" * 32 + bytes(31), 128), "64 bytes, not 63"),
+    (lambda: unpack_i2_s(b"\x55" * 33 + bytes(32), 128), "64 bytes, not 65"),
+    (lambda: unpack_i2_s(b"\x55" * 16 + FLOAT_TAIL, 64), "blocks of 128"),
+    (lambda: unpack_i2_s(FLOAT_TAIL, 0), "blocks of 128"),
+    (lambda: unpack_i2_s(FLOAT_TAIL, -128), "blocks of 128"),
+    (lambda: unpack_i2_s(b"\x55" * 8 + FLOAT_TAIL, 32, block=32), "128 or 64"),
+    (lambda: unpack_i2_s(b"\x55" * 32 + b"\x00\x00\x80\x7f" + bytes(28), 128), "not finite"),
     (lambda: unpack_hf(np.array([[3]], np.uint8)), "code 3"),
     (lambda: unpack_hf(np.array([3], np.uint8)), r"\[N / 4, K\]"),
     (lambda: unpack_hf(np.array([[3]], np.int8)), "int8"),

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tritforge bench``: tokens a second of each backend."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from host.cli.output import JsonOption, console, print_json, step
+
+__all__ = ["bench"]
+
+DEMO = Path(__file__).parents[2] / "models" / "demo" / "model.safetensors"
+FORMATS = ("table", "md", "csv")
+
+
+def bench(
+    model: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Packed model; default: the demo model.", show_default=False)] = None,
+    backend: Annotated[str, typer.Option(help="`auto`, `cpu` or `serial`.")] = "auto",
+    port: Annotated[Path | None, typer.Option(
+        metavar="DEVICE", help="Serial port of a board.", show_default=False)] = None,
+    prompt: Annotated[int, typer.Option("--prompt", "-p", help="Tokens read at once; 0: skip.")]
+    = 128,
+    generate: Annotated[int, typer.Option(
+        "--generate", "-n", help="Tokens generated singly; 0: skip.")] = 64,
+    runs: Annotated[int, typer.Option("--runs", "-r", help="Runs of each test.")] = 5,
+    layout: Annotated[str, typer.Option("--format", help="`table`, `md` or `csv`.")] = "table",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure tokens a second: reading a prompt (pp) and generating (tg), median and extremes.
+
+    A first run of each test does not count. Loading is not part of it.
+
+    For example:
+
+    - `tritforge bench`
+
+    - `tritforge bench -p 0 -n 32 -r 10 --format md`
+
+    - `tritforge bench --backend cpu --json`
+    """
+    from dataclasses import asdict
+
+    from golden_model.presets import suggestion
+    from host.backends.select import candidates, choose
+    from host.bench import as_csv, as_markdown, measure
+    from host.errors import UserError
+    from host.manifest import tool_versions
+    from host.model_file import ModelFileError, load_model
+
+    if layout not in FORMATS:
+        raise UserError(f"--format {layout!r} is unknown{suggestion(layout, FORMATS)} (there are: "
+                        f"{', '.join(FORMATS)})")
+    path = model or DEMO
+    try:
+        weights = load_model(path)
+    except ModelFileError as error:
+        raise UserError(str(error)) from error
+    tokens = max(prompt, generate + 1)
+    chosen = choose(backend, candidates(port), weights, weights.shape.context, tokens)
+    rows = []
+    with step("Measuring") as progress:
+        for each in chosen.backends:
+            rows += measure(path.parent.name if path == DEMO else path.stem, weights, each, prompt,
+                            generate, runs, progress=progress)
+            each.close()
+    if as_json:
+        print_json({"rows": [asdict(row) for row in rows], "backends": chosen.reasons,
+                    "versions": tool_versions("tritforge", "numpy")})
+    elif layout == "table":
+        from rich.table import Table
+
+        table = Table(title="Tokens a second")
+        for title in ("model", "parameters", "backend", "test", "median", "slowest", "fastest",
+                      "runs"):
+            table.add_column(title, justify="left" if title in ("model", "backend", "test") else
+                             "right")
+        for row in rows:
+            table.add_row(row.model, f"{row.parameters:,}", row.backend, row.test,
+                          f"{row.median:.1f}", f"{row.slowest:.1f}", f"{row.fastest:.1f}",
+                          str(row.runs))
+        console().print(table)
+    else:
+        sys.stdout.write(as_markdown(rows) if layout == "md" else as_csv(rows))
