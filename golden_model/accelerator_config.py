@@ -4,11 +4,18 @@
 Configurations that are supported by name are in :mod:`golden_model.presets`.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from golden_model.config import ArrayConfig, Numerics, _at_least, _one_of, _require
+from golden_model.ffn_config import GatedFfnConfig
+from golden_model.quant_config import NormQuantiserConfig, SmallFloatUnitConfig
+from golden_model.sparse_config import MaskedLinearConfig
+from golden_model.vector_config import RopeConfig
 
-__all__ = ["AcceleratorConfig", "Target"]
+__all__ = ["AcceleratorConfig", "Target", "UnitsConfig"]
+
+_LANES = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +36,28 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnitsConfig:
+    """Geometry of the vector units and the sparse path, which stand beside the array."""
+
+    lanes: int = 4
+    """Elements a cycle of quantisers, top-K and residual additions."""
+    up_width: int = 64
+    """Elements of an up row that are multiplied in a cycle."""
+    down_width: int = 64
+    """Outputs that one channel of Wo or Wdown adds to in a cycle."""
+    max_hidden: int = 1024
+    """Longest vector of the residual stream and of attention's output, in elements."""
+    max_ffn: int = 4096
+    """Longest vector between Wup and Wdown."""
+    form: str = "booth"
+    """Multipliers: ``booth``, rows of adders in LUTs, or ``dsp``, left to the synthesiser."""
+
+    def __post_init__(self) -> None:
+        _one_of(self, lanes=_LANES, form=("booth", "dsp"))
+        _at_least(self, up_width=1, down_width=1, max_hidden=1, max_ffn=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AcceleratorConfig:
     """One accelerator: geometry, target and the numerics it is built for."""
 
@@ -37,6 +66,8 @@ class AcceleratorConfig:
     target: Target
     clock_mhz: float
     array: ArrayConfig = field(default_factory=ArrayConfig)
+    units: UnitsConfig | None = None
+    """Vector units and sparse path; without them the accelerator is the array alone."""
     numerics: Numerics = field(default_factory=Numerics)
     window: int = 128
     """Tokens that the KV cache holds, the BOS token included."""
@@ -45,6 +76,72 @@ class AcceleratorConfig:
         _at_least(self, window=2)
         _require(0 < self.clock_mhz <= 2000,
                  f"clock_mhz must lie in (0, 2000], not {self.clock_mhz}")
+        if self.units is not None:
+            self._check_units(self.units)
         if self.numerics.act_format == "fp4":
             _require(self.array.digit_bits >= 5,
                      f"array.digit_bits must be at least 5 for FP4, not {self.array.digit_bits}")
+
+    def _check_units(self, units: UnitsConfig) -> None:
+        """Refuse units that do not go with the array."""
+        array, hint = self.array, "; or leave the units out by units = false"
+        _require(array.rows in _LANES, f"array.rows must be one of {', '.join(map(str, _LANES))} "
+                 f"beside units, not {array.rows}{hint}")
+        for name, width in (("array.lanes", array.lanes), ("units.up_width", units.up_width)):
+            _require(width % units.lanes == 0, f"{name} must be a multiple of units.lanes "
+                     f"({units.lanes}), not {width}{hint}")
+        for name, value, limit, most in (
+                ("units.max_ffn", units.max_ffn, "array.max_m", array.max_m),
+                ("units.max_hidden", units.max_hidden, "array.max_k", array.max_k)):
+            _require(value <= most, f"{name} must be at most {limit} ({most}), not {value}{hint}")
+        try:
+            _ = self.gated_ffn, self.masked_linear, self.quantiser
+        except ValueError as error:
+            raise ValueError(f"units cannot be built: {error}") from error
+
+    @property
+    def _units(self) -> UnitsConfig:
+        if self.units is None:
+            raise ValueError(f"units are not part of {self.name}, which is an array alone")
+        return self.units
+
+    @property
+    def gated_ffn(self) -> GatedFfnConfig:
+        """Configuration of the gated feed-forward block.
+
+        Raises
+        ------
+        ValueError
+            There are no `units`; so do the properties below.
+        """
+        units = self._units
+        return GatedFfnConfig(
+            array=dataclasses.replace(self.array, max_k=units.max_hidden), lanes=units.lanes,
+            max_ffn=units.max_ffn, up_width=units.up_width, down_width=units.down_width,
+            up_bits=5 if self.numerics.act_format == "fp4" else 4, form=units.form)
+
+    @property
+    def masked_linear(self) -> MaskedLinearConfig:
+        """Configuration of Wo: norm, INT8, top-K, sparse product."""
+        units = self._units
+        return MaskedLinearConfig(
+            lanes=units.lanes, max_n=units.max_hidden, max_m=units.max_hidden,
+            width=units.down_width, packing=self.array.packing,
+            block_size=self.numerics.topk_block, form=units.form)
+
+    @property
+    def quantiser(self) -> NormQuantiserConfig:
+        """Configuration of what quantises the residual stream, and adds to it."""
+        units = self._units
+        return NormQuantiserConfig(lanes=units.lanes, max_n=max(units.max_hidden, units.max_ffn),
+                                   residual=True, form=units.form)
+
+    @property
+    def small_float_unit(self) -> SmallFloatUnitConfig:
+        """Configuration of the scalar unit."""
+        return SmallFloatUnitConfig()
+
+    @property
+    def rope(self) -> RopeConfig:
+        """Configuration of the rotary embedding."""
+        return RopeConfig(form=self._units.form)

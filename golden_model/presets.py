@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from golden_model.accelerator_config import AcceleratorConfig, Target
+from golden_model.accelerator_config import AcceleratorConfig, Target, UnitsConfig
 from golden_model.config import ArrayConfig
 
 __all__ = ["PRESETS", "TARGETS", "preset", "suggestion", "target"]
@@ -41,6 +41,7 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         target=TARGETS["generic"],
         clock_mhz=100.0,
         array=ArrayConfig(rows=4, lanes=16, max_k=512, max_m=1024),
+        units=UnitsConfig(up_width=16, down_width=16, max_hidden=256, max_ffn=512),
         window=16,
     ),
     AcceleratorConfig(
@@ -49,11 +50,13 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         target=TARGETS["ecp5-85f"],
         clock_mhz=50.0,
         array=ArrayConfig(rows=8, lanes=64, max_k=1024, max_m=4096),
+        units=UnitsConfig(up_width=64, down_width=64, max_hidden=256, max_ffn=1024),
         window=128,
     ),
     AcceleratorConfig(
         name="icebreaker",
-        description="iCEBreaker (iCE40 UP5K): an array for the smallest board",
+        # The quantiser alone would take more LUTs than the device has.
+        description="iCEBreaker (iCE40 UP5K): an array, without units, for the smallest board",
         target=TARGETS["up5k"],
         clock_mhz=12.0,
         array=ArrayConfig(rows=4, lanes=16, levels_per_stage=1, max_k=1024, max_m=4096),
@@ -67,6 +70,8 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         # 128,256 rows of the LM head is the longest command, 6,912 columns of Wdown the longest
         # vector.  One adder level a stage carries the clock.
         array=ArrayConfig(rows=2, lanes=40, levels_per_stage=1, max_k=6912, max_m=131_072),
+        # Engines as wide as the bus: decision 0006.
+        units=UnitsConfig(up_width=80, down_width=80, max_hidden=2560, max_ffn=6912),
         window=2048,
     ),
 )})

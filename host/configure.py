@@ -214,6 +214,8 @@ def resolve(preset_name: str | None = None, path: Path | None = None,
     extends = changes.pop("extends", preset_name or DEFAULT_PRESET)
     for text in overrides:
         apply_override(changes, text)
+    if changes.get("units") is False:
+        changes["units"] = None
     base = _named_preset(extends)
     problems: list[Problem] = []
     if isinstance(changes.get("target"), str):

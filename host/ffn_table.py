@@ -21,7 +21,7 @@ from golden_model.ffn.captured import CapturedBlock, captured_blocks
 from golden_model.ffn.ffn_cycles import FfnCycles
 from golden_model.ffn.gated_ffn import gated_ffn
 from golden_model.ffn_config import GatedFfnConfig
-from golden_model.presets import preset
+from golden_model.presets import PRESETS, preset
 from golden_model.quant_config import SmallFloatUnitConfig
 from host.cli.output import record
 from host.demo import CONTEXT, HELD_OUT, MODEL, load_tokens, read_model
@@ -45,9 +45,9 @@ class Widths(NamedTuple):
 
 
 WIDTHS: Mapping[str, Widths] = {
-    "tiny": Widths(16, 16), "icebreaker": Widths(16, 16), "ulx3s": Widths(64, 64),
-    "axi128": Widths(80, 80)}
-"""Widths by preset; docs/decisions/0004 says why."""
+    name: Widths(config.units.up_width, config.units.down_width)
+    for name, config in PRESETS.items() if config.units is not None}
+"""Widths of the presets that have units; docs/decisions/0004 says why."""
 
 TRIED = (8, 16, 20, 32, 40, 64, 80, 128)
 """Widths that the choice is made from."""

@@ -52,6 +52,30 @@ hand. *MACs used*: products that are the matrix's own, the rest being padding. *
 layer that first waits for its activations. Each share is the least of a model's layers.
 """
 
+_FETCHED = """
+## Weights fetched and cycles taken, layer by layer
+
+The demo model on held-out text: the exact decoder's own activations, all layers, the mean of a
+block. *Paper*: active shares of the 7B model, table 2 of arXiv:2411.04965. Up rows are fetched for
+gates above zero, columns of Wdown for INT8 codes other than zero, columns of Wo for what top-K
+keeps.
+"""
+
+_BLOCKS = """
+Cycles, for engines of the widths that `docs/decisions/0004-sparse-engine-beside-the-array.md`
+chooses; beside each what the same engine would take for all weights. *Block*: the gated
+feed-forward block from its first activations to its sums and their scale, on weight memories of its
+own, and what it waits for in turn: gates; up rows and products that outlast them; the quantiser's
+ratio; codes and columns; the norm's scale. The RTL equals the cycle model in every transfer.
+"""
+
+_WIDTHS = """
+Widths of the sparse engines. *Dense*, *up*, *Wo + Wdown*: cycles in which weights are multiplied, a
+layer, and their sum, nothing hidden behind anything else; *block* as above, with what overlaps.
+LUT6: the array and both engines, in proportion to the measured ones. A width of 0 is the array
+alone, INT8 inputs as two digits. 2B4T has the paper's active shares of 7B.
+"""
+
 
 def _load(folder: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8"))
@@ -66,7 +90,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _area() -> str:
     rows = []
     for result in _load("area"):
-        if result["design"] != "array":
+        if result.get("design") != "array":
             continue
         config = result["configuration"]
         rows.append((result["target"], f"{config['rows']} x {config['lanes']}",
@@ -81,7 +105,7 @@ def _area() -> str:
 def _units() -> str:
     parts = []
     for result in _load("area"):
-        if result["design"] != "units":
+        if result.get("design") != "units":
             continue
         rows = [(f"`{row['design']}`", f"{row['lut']:,}", f"{row['registers']:,}",
                  str(row["block_memories"]), f"{row['with_dsp']['lut']:,}",
@@ -108,10 +132,52 @@ def _cycles() -> str:
     return _table(("preset", "model", "cycles a block", "busy", "MACs used", "alone"), rows)
 
 
+def _fetched() -> str:
+    result = _load("ffn")[0]  # the same for all
+    return _table(("projection", "weights", "fetched", "share", "least to most", "paper"), [
+        (row["projection"], f"{row['dense_weights']:,}", f"{row['fetched_weights']:,.0f}",
+         f"**{row['share']:.1%}**", f"{row['least_share']:.1%} to {row['most_share']:.1%}",
+         "" if row["paper_share"] is None else f"{row['paper_share']:.1%}")
+        for row in result["projections"]])
+
+
+def _blocks() -> str:
+    rows = []
+    for result in _load("ffn"):
+        cycles = {row["projection"]: f"{row['cycles']:,.0f} of {row['dense_cycles']:,}"
+                  for row in result["projections"]}
+        block = result["ffn"]
+        phases = " + ".join(f"{cycles:,.0f}" for cycles in block["phases"].values())
+        rows.append((f"{result['name']} ({result['rows']} x {result['lanes']})",
+                     f"{result['up_width']}, {result['down_width']}",
+                     *(cycles[name] for name in ("gate", "up", "down", "wo")),
+                     f"**{block['cycles']:,.0f}** ({block['least']:,} to {block['most']:,})",
+                     phases))
+    return _table(("preset", "up, down width", "gate", "up", "Wdown", "Wo", "block", "waits for"),
+                  rows)
+
+
+def _widths() -> str:
+    rows = []
+    for result in _load("ffn"):
+        for row in result["widths"]:
+            widths = f"{row['up_width']}, {row['down_width']}"
+            if (row["up_width"], row["down_width"]) == (result["up_width"], result["down_width"]):
+                widths = f"**{widths}**"
+            block = row.get("block_cycles")
+            rows.append((result["name"], row["model"], widths, f"{row['dense_cycles']:,}",
+                         f"{row['up_cycles']:,}", f"{row['sparse_cycles']:,}",
+                         f"{row['cycles']:,}", "" if block is None else f"{block:,.0f}",
+                         f"{row['luts']:,}"))
+    return _table(("preset", "model", "up, down width", "dense", "up", "Wo + Wdown", "sum", "block",
+                   "LUT6"), rows)
+
+
 def render() -> str:
     """Text of the page."""
     return "".join([_HEAD, _AREA, "\n", _area(), _UNITS, "\n", _units(), _CYCLES, "\n",
-                    _cycles()])
+                    _cycles(), _FETCHED, "\n", _fetched(), _BLOCKS, "\n", _blocks(), _WIDTHS, "\n",
+                    _widths()])
 
 
 if __name__ == "__main__":

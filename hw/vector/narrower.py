@@ -40,11 +40,12 @@ class Narrower(wiring.Component):
         config = self.config
         m = Module()
         part, sent = Signal(range(max(config.parts, 2))), Signal(range(config.max_beats + 1))
-        wide = Value.cast(self.i.payload)
+        wide, size = Value.cast(self.i.payload), config.lanes * config.bits
+        parts = Array(wide[n * size:(n + 1) * size] for n in range(config.parts))
         accepted = self.o.valid & self.o.ready
         m.d.comb += [
             self.o.valid.eq(self.i.valid & self.i_command.valid),
-            Value.cast(self.o.p.values).eq(wide.word_select(part, config.lanes * config.bits)),
+            Value.cast(self.o.p.values).eq(parts[part]),
             self.o.p.last.eq(sent + 1 == self.i_command.p.beats),
             self.i.ready.eq(accepted & ((part == config.parts - 1) | self.o.p.last)),
             self.i_command.ready.eq(accepted & self.o.p.last),

@@ -45,6 +45,27 @@ def test_the_hash_depends_on_values_and_not_on_spelling() -> None:
     assert config_hash(PRESETS["tiny"]) == config_hash(resolve("tiny"))
 
 
+def test_units_may_be_left_out_or_put_in() -> None:
+    assert resolve("ulx3s", None, ["units=false"]).units is None
+    assert resolve("ulx3s", None, ["units.lanes=8"]).units.lanes == 8
+    assert resolve("icebreaker", None, ["target=generic", "units.lanes=2"]).units.lanes == 2
+
+
+LEFT_OUT = "; or leave the units out by units = false"
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("array.rows=3", f"array.rows must be one of 1, 2, 4, 8, 16 beside units, not 3{LEFT_OUT}"),
+    ("array.lanes=66", f"array.lanes must be a multiple of units.lanes (4), not 66{LEFT_OUT}"),
+    ("units.up_width=6", f"units.up_width must be a multiple of units.lanes (4), not 6{LEFT_OUT}"),
+    ("units.max_ffn=5000", f"units.max_ffn must be at most array.max_m (4096), not 5000{LEFT_OUT}"),
+    ("units.lanes=3", "units.lanes must be one of 1, 2, 4, 8, 16, not 3"),
+    ("units.down_width=2000", "units cannot be built: width must be at most 1024, not 2000"),
+])
+def test_units_that_do_not_go_with_the_array_are_refused(override: str, message: str) -> None:
+    assert refused(override) == [message]
+
+
 def test_a_file_extends_a_preset_and_takes_overrides(tmp_path: Path) -> None:
     path = tmp_path / "größer 2.toml"
     path.write_text('extends = "ulx3s"\ntarget = "generic"\n[array]\nrows = 16\nlanes = 32\n',
@@ -74,7 +95,7 @@ topk_keep = [3, 2]
     assert sorted(lines) == sorted([
         'clock_mhz must be a number, not "fast"',
         ("wndow is not a known key; did you mean 'window'? (there are: name, description, target, "
-         "clock_mhz, array, numerics, window)"),
+         "clock_mhz, array, units, numerics, window)"),
         "array.rows must be an integer of at least 1, not 0",
         "array.lanes must be an integer, not 8.5",
         "array.digit_bits must be an integer, not true",
@@ -113,15 +134,18 @@ def test_a_fault_between_two_fields_ends_the_search() -> None:
 
 
 def test_what_the_target_cannot_hold_names_the_knob() -> None:
-    assert refused("array.rows=500")[0].startswith("array.rows = 500 is too much for ecp5-85f")
-    assert refused("array.rows=500")[0].endswith("lower array.rows")
-    assert refused("array.rows=1", "array.lanes=4096")[0].endswith("lower array.lanes")
+    rows = refused("array.rows=500", "units=false")[0]
+    assert rows.startswith("array.rows = 500 is too much for ecp5-85f")
+    assert rows.endswith("lower array.rows")
+    assert refused("array.rows=1", "array.lanes=4096")[0].endswith(
+        "lower array.lanes, or leave the units out by units = false")
     [line] = refused("array.rows=1", "array.lanes=2048", "array.digit_bits=8",
                      "array.packing=2bit", "target.luts=0", preset="icebreaker")
     assert line.startswith("array.lanes = 2048 is too much for up5k: about 4,194,304 bits")
     [line] = refused("array.max_k=100000", "array.acc_bits=30", preset="icebreaker")
     assert line.startswith("array.max_k = 100000 is too much for up5k")
-    assert resolve("ulx3s", None, ["array.rows=500", "target=generic"]).array.rows == 500
+    config = resolve("ulx3s", None, ["array.rows=500", "target=generic", "units=false"])
+    assert config.array.rows == 500
 
 
 @pytest.mark.parametrize(("override", "message"), [

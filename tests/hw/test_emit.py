@@ -9,7 +9,18 @@ import time
 
 import pytest
 
+from golden_model.arbiter_config import RequestArbiterConfig
 from golden_model.config import ArrayConfig, TernaryDotConfig, UnpackerConfig
+from golden_model.control_config import SequencerConfig
+from golden_model.ffn_config import GatedFfnConfig
+from golden_model.head_config import ArgmaxConfig, PlaneSumConfig
+from golden_model.image_config import (
+    BlockMemoryConfig,
+    BurstAddressConfig,
+    ImageHubConfig,
+    ImagePortConfig,
+    SplitterConfig,
+)
 from golden_model.quant_config import (
     NormQuantiserConfig,
     ScaleLanesConfig,
@@ -17,28 +28,42 @@ from golden_model.quant_config import (
 )
 from golden_model.sparse_config import (
     CompactorConfig,
+    MaskedLinearConfig,
     RowGatherConfig,
     SparseProductConfig,
     TopKConfig,
 )
+from golden_model.stream_config import NarrowerConfig, ResidualStreamConfig
 from golden_model.vector_config import Relu2GluConfig, ResidualAddConfig, RopeConfig
 from host.synth import UNITS
+from hw.control.sequencer import Sequencer
 from hw.emit import LINT_WAIVERS, emit_verilog, lint_waivers
 from hw.ffn.gate_peak import GatePeak
+from hw.ffn.gated_ffn import GatedFfn
 from hw.ffn.relu2_glu import Relu2Glu
 from hw.ffn.squarer import Squarer
+from hw.head.argmax import Argmax
+from hw.head.plane_sum import PlaneSum
+from hw.image.block_memory import BlockMemory
+from hw.image.burst_address import BurstAddress
+from hw.image.hub import ImageHub
+from hw.image.splitter import Splitter
 from hw.mac.ternary_array import TernaryArray
 from hw.mac.ternary_dot import TernaryDot
 from hw.mac.tree_core import TreeCore
 from hw.mac.trit_unpacker import TritUnpacker
 from hw.quant.norm_quantiser import NormQuantiser
+from hw.quant.request_arbiter import RequestArbiter
 from hw.quant.scale_lanes import ScaleLanes
 from hw.quant.small_float_unit import SmallFloatUnit
 from hw.sparse.compactor import Compactor
+from hw.sparse.masked_linear import MaskedLinear
 from hw.sparse.row_gather import RowGather
 from hw.sparse.sparse_product import SparseProduct
 from hw.sparse.top_k import TopK
+from hw.vector.narrower import Narrower
 from hw.vector.residual_add import ResidualAdd
+from hw.vector.residual_stream import ResidualStream
 from hw.vector.rope import Rope
 from sim.runner import tool_environment
 
@@ -51,6 +76,8 @@ COMPONENTS = {
     "dot": lambda: TernaryDot(TernaryDotConfig(lanes=6)),
     "unpacker": lambda: TritUnpacker(UnpackerConfig(trits=13)),
 }
+
+PORT = ImagePortConfig(beat_bits=128)
 
 DEFAULT_UNITS = {
     "norm_quantiser": lambda: NormQuantiser(NormQuantiserConfig()),
@@ -90,6 +117,22 @@ SMALL_UNITS = {
     "sparse_product_narrow": lambda: SparseProduct(SparseProductConfig(
         width=3, max_n=37, max_m=11, packing="2bit", in_flight=3)),
     "row_gather": lambda: RowGather(RowGatherConfig(width=1, max_k=1, max_rows=1, in_flight=1)),
+    "masked_linear": lambda: MaskedLinear(MaskedLinearConfig(
+        lanes=2, max_n=37, max_m=11, width=3, block_size=8, form="dsp")),
+    "gated_ffn": lambda: GatedFfn(GatedFfnConfig(
+        array=ArrayConfig(rows=2, lanes=4, max_k=12, max_m=16), lanes=2, max_ffn=13, up_width=4,
+        down_width=3, pending=5, form="dsp")),
+    "request_arbiter": lambda: RequestArbiter(RequestArbiterConfig(clients=3)),
+    "sequencer": lambda: Sequencer(SequencerConfig(port=PORT)),
+    "block_memory": lambda: BlockMemory(BlockMemoryConfig(port=PORT, depth=5)),
+    "burst_address": lambda: BurstAddress(BurstAddressConfig(port=PORT, max_index=37)),
+    "image_hub": lambda: ImageHub(ImageHubConfig(port=PORT, clients=3)),
+    "splitter": lambda: Splitter(SplitterConfig(beat_bits=13, word_bits=3)),
+    "plane_sum": lambda: PlaneSum(PlaneSumConfig(rows=3)),
+    "argmax": lambda: Argmax(ArgmaxConfig()),
+    "narrower": lambda: Narrower(NarrowerConfig(width=6, lanes=2, bits=5, max_n=20)),
+    "residual_stream": lambda: ResidualStream(ResidualStreamConfig(
+        lanes=2, max_n=20, width=6, sum_bits=12)),
 }
 
 
@@ -156,6 +199,16 @@ def test_verilator_lint_of_small_units_is_clean(name, tmp_path):
 @pytest.mark.parametrize("name", DEFAULT_UNITS)
 def test_verilator_lint_of_default_units_is_clean(name, tmp_path):
     assert lint(DEFAULT_UNITS[name](), tmp_path) == (0, "")
+
+
+NEVER_RUNS = re.compile(r"always @\*\n\s+[^\n]* = \d+'h[0-9a-f]+;")
+
+
+@pytest.mark.parametrize("name", SMALL_UNITS)
+def test_nothing_waits_for_a_constant_to_change(name):
+    """``always @*`` around constants never runs in a simulator: what it sets stays unknown."""
+    assert not NEVER_RUNS.search(emit_verilog(SMALL_UNITS[name](), "part"))
+    assert NEVER_RUNS.search("  always @*\n    x[2:0] = 3'h1;\n")
 
 
 def test_a_lost_bit_is_not_waived(tmp_path):

@@ -131,15 +131,19 @@ def test_the_doctors_table_shows_the_remedy_whole(monkeypatch, capsys) -> None:
 
 
 def test_verilog_writes_a_directory_and_says_what(tritforge, tmp_path: Path) -> None:
-    run = tritforge("verilog", "--no-check", "--json", "--out", "über uns/o 1")
+    def write(*options: str):
+        return tritforge("verilog", "--preset", "icebreaker", "--no-check", "--out",
+                         "über uns/o 1", *options)
+
+    run = write("--json")
     assert run.code == 0
-    assert run.document["files"] == ["manifest.json", "ternary_array.v", "ternary_array.vlt"]
+    assert run.document["files"] == ["manifest.json", "ternary_array.v", "waivers.vlt"]
     manifest = json.loads((tmp_path / "über uns" / "o 1" / "manifest.json").read_text())
-    assert manifest["name"] == "tiny"
-    again = tritforge("verilog", "--no-check", "--out", "über uns/o 1")
+    assert manifest["name"] == "icebreaker"
+    again = write()
     assert again.code == 2
     assert "--force" in again.err
-    assert tritforge("verilog", "--no-check", "--out", "über uns/o 1", "--force").code == 0
+    assert write("--force").code == 0
 
 
 def test_two_processes_write_the_same_bytes(tritforge, tmp_path: Path) -> None:
