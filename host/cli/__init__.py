@@ -10,10 +10,13 @@ import sys
 
 import typer
 
+from host.cli.bench import bench
 from host.cli.cycles import cycles
 from host.cli.demo import demo
 from host.cli.doctor import doctor
+from host.cli.import_ import import_
 from host.cli.presets import presets
+from host.cli.registers import registers
 from host.cli.sim import sim
 from host.cli.synth import synth
 from host.cli.train import train
@@ -36,7 +39,10 @@ app.command("verilog")(verilog)
 app.command("sim")(sim)
 app.command("synth")(synth)
 app.command("cycles")(cycles)
+app.command("import")(import_)
+app.command("bench")(bench)
 app.command("presets")(presets)
+app.command("registers")(registers)
 app.command("doctor")(doctor)
 app.command("train", add_help_option=False,
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
