@@ -50,7 +50,8 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         target=TARGETS["ecp5-85f"],
         clock_mhz=50.0,
         array=ArrayConfig(rows=8, lanes=64, max_k=1024, max_m=4096),
-        units=UnitsConfig(up_width=64, down_width=64, max_hidden=256, max_ffn=1024),
+        # Wo and Wdown together take fewer cycles than QKV and gate from a width of 128 on: 0004.
+        units=UnitsConfig(up_width=64, down_width=128, max_hidden=256, max_ffn=1024),
         window=128,
     ),
     AcceleratorConfig(
