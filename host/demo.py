@@ -4,11 +4,13 @@
 The exact decoder runs on held-out text and captures what enters and leaves each projection.  The
 same codes and weights then go through the RTL, back to back; sums must equal what the decoder
 computed, and every cycle what the cycle model predicted ahead of the run.
+:mod:`host.demo_block` does so with the units that leave weights out.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +19,17 @@ from safetensors.numpy import load_file
 
 from golden_model.accelerator_config import AcceleratorConfig
 from golden_model.config import ArrayConfig
-from golden_model.decoder import Capture
-from golden_model.exact import ExactDecoder
 from golden_model.mac.ternary_array import ArrayCycles, command_for
 from golden_model.weights import DecoderWeights
 from host.errors import CheckFailedError, UserError
 from host.model_file import ModelFileError, load_model
 from sim.array_jobs import Job, JobResult, run_array
+from sim.masked_jobs import Recording
 from sim.runner import SimulationFailed
 
-__all__ = ["HELD_OUT", "MODEL", "LayerRun", "LayerRow", "layer_runs", "load_tokens", "predict",
-           "read_model", "run_layers", "summarize"]
+__all__ = ["CONTEXT", "DENSE", "HELD_OUT", "MODEL", "LayerRow", "LayerRun", "Product", "decode",
+           "dense_product", "layer_runs", "load_tokens", "predict", "read_model", "run_layers",
+           "summarize"]
 
 MODEL = Path(__file__).parents[1] / "models" / "demo" / "model.safetensors"
 HELD_OUT = MODEL.with_name("heldout.safetensors")
@@ -37,10 +39,31 @@ CONTEXT = 32
 IDLE_LIMIT = 100_000
 """Cycles after which the cycle model counts as hung."""
 
-# Order of one token's products, and which of them find their activations in the array already.
-_PROJECTIONS = (("wq", False), ("wk", True), ("wv", True), ("wo", False), ("gate", False),
-                ("up", True), ("down", False))
+DENSE = ("wq", "wk", "wv", "wo", "gate", "up", "down")
+"""One token's products in order, if the array computes them all."""
+
+_REUSES = ("wk", "wv", "up")  # they find their activations in the array already
 _TWO_DIGITS = ("wo", "down")  # INT8 inputs are two digits
+
+
+class Product(NamedTuple):
+    """One matrix, and how much of it all tokens' products took."""
+
+    name: str
+    m: int
+    k: int
+    digits: int
+    """Passes that the array would need: 2 for INT8 inputs."""
+    fetched: int
+    """Weights that were fetched."""
+    dense: int
+    """Cycles in which the array would multiply all of them."""
+
+    def __add__(self, other: object) -> "Product":
+        """Sum up what two tokens' products took."""
+        if not isinstance(other, Product):
+            return NotImplemented
+        return self._replace(fetched=self.fetched + other.fetched, dense=self.dense + other.dense)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,31 +79,47 @@ class LayerRun:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """What all tokens' products of one matrix took."""
+    """What all tokens' runs of one matrix, or of one feed-forward block, took."""
 
     layer: str
-    m: int
-    k: int
-    digits: int
+    unit: str
+    """``array``, ``masked_linear`` or ``gated_ffn``."""
+    products: tuple[Product, ...]
     tokens: int
     cycles: int
-    """Measured in the RTL: from the last result of the product before to this one's last."""
+    """Measured in the RTL: from the last result of the run before to this one's last."""
     predicted: int
     """The same from the cycle model."""
-    busy: int
-    """Cycles in which the array multiplied."""
     equal: bool
-    """Every sum equals the exact decoder's."""
+    """Every sum and scale equals the exact decoder's, and nothing was fetched that it left out."""
+    on_time: bool
+    """Every transfer that is looked at came in its predicted cycle."""
 
     @property
-    def utilisation(self) -> float:
-        """Share of the cycles in which the array multiplied."""
-        return self.busy / self.cycles
+    def dense(self) -> int:
+        """Cycles in which the array would multiply all weights."""
+        return sum(product.dense for product in self.products)
+
+    @property
+    def fetched(self) -> float:
+        """Share of the weights that was fetched."""
+        return (sum(product.fetched for product in self.products)
+                / sum(product.m * product.k * self.tokens for product in self.products))
 
     @property
     def passed(self) -> bool:
         """Values and cycles are as predicted."""
-        return self.equal and self.cycles == self.predicted
+        return self.equal and self.on_time and self.cycles == self.predicted
+
+    def __add__(self, other: object) -> "LayerRow":
+        """Sum up the runs of more tokens."""
+        if not isinstance(other, LayerRow):
+            return NotImplemented
+        return LayerRow(
+            layer=self.layer, unit=self.unit, tokens=self.tokens + other.tokens,
+            products=tuple(a + b for a, b in zip(self.products, other.products, strict=True)),
+            cycles=self.cycles + other.cycles, predicted=self.predicted + other.predicted,
+            equal=self.equal and other.equal, on_time=self.on_time and other.on_time)
 
 
 def read_model(path: Path) -> DecoderWeights:
@@ -106,33 +145,57 @@ def load_tokens(path: Path, count: int) -> NDArray[np.int64]:
     return windows[0, :count].astype(np.int64)
 
 
-def layer_runs(weights: DecoderWeights, tokens: NDArray[np.int64], blocks: int,
-               count: int) -> list[LayerRun]:
-    """Products of the last `count` tokens in the first `blocks` decoder blocks, token by token."""
+def decode(weights: DecoderWeights, tokens: NDArray[np.int64], blocks: int) -> Recording:
+    """Run the exact decoder on tokens of which the first `blocks` blocks are to be looked at."""
     if not 1 <= blocks <= weights.shape.layers:
         raise UserError(f"--blocks must lie in 1..{weights.shape.layers} for this model, not "
                         f"{blocks}")
-    capture: Capture = {}
-    ExactDecoder(weights).forward(tokens, capture)
+    return Recording(weights, tokens)
+
+
+def layer_runs(decoder: Recording, blocks: int, count: int,
+               parts: Sequence[str] = DENSE) -> list[LayerRun]:
+    """Products of the last `count` tokens in the first `blocks` decoder blocks, token by token."""
     runs = []
-    for t in range(len(tokens) - count, len(tokens)):
+    for t in range(decoder.position - count, decoder.position):
         for i in range(blocks):
-            for part, reuse in _PROJECTIONS:
+            for part in parts:
                 name = f"layers.{i}.{part}"
-                trace = capture[name]
-                job = Job(trits=weights.layers[i].matrices[part].trits, codes=trace.codes[t],
-                          digits=2 if part in _TWO_DIGITS else 1, reuse=reuse)
+                trace = decoder.capture[name]
+                job = Job(trits=decoder.weights.layers[i].matrices[part].trits,
+                          codes=trace.codes[t], digits=2 if part in _TWO_DIGITS else 1,
+                          reuse=part in _REUSES)
                 runs.append(LayerRun(name, job, trace.sums[t]))
     return runs
 
 
-def predict(config: ArrayConfig, runs: Sequence[LayerRun]) -> list[int]:
-    """Cycle, from 0, in which each product's last result leaves if nobody stalls."""
-    model = ArrayCycles(config)
-    commands = []
-    for run in runs:
-        m, k = run.job.trits.shape
-        commands.append(command_for(config, m, k, run.job.digits, run.job.reuse))
+def dense_product(config: ArrayConfig, name: str, shape: tuple[int, int],
+                  fetched: int | None = None) -> Product:
+    """Return one token's product of a matrix [M, K] of which `fetched` weights, or all, came."""
+    m, k = shape
+    digits = 2 if name in _TWO_DIGITS else 1
+    command = command_for(config, m, k, digits)
+    return Product(name, m, k, digits, m * k if fetched is None else fetched,
+                   command.blocks * command.tiles * digits)
+
+
+def predict(config: AcceleratorConfig, runs: Sequence[LayerRun]) -> list[int]:
+    """Cycle, from 0, in which each product's last result leaves if nobody stalls.
+
+    Raises
+    ------
+    UserError
+        A matrix is larger than the array was configured for.
+    """
+    model = ArrayCycles(config.array)
+    try:
+        commands = []
+        for run in runs:
+            m, k = run.job.trits.shape
+            commands.append(command_for(config.array, m, k, run.job.digits, run.job.reuse))
+    except ValueError as error:
+        raise UserError(f"preset {config.name}: {error}; raise array.max_k or array.max_m") from (
+            error)
     words = sum(c.tiles * c.digits for c in commands if not c.reuse)
     beats = sum(c.blocks * c.tiles for c in commands)
     ends: list[int] = []
@@ -151,22 +214,19 @@ def predict(config: ArrayConfig, runs: Sequence[LayerRun]) -> list[int]:
     return ends
 
 
-def summarize(runs: Sequence[LayerRun], results: Sequence[JobResult],
+def summarize(config: ArrayConfig, runs: Sequence[LayerRun], results: Sequence[JobResult],
               predicted: Sequence[int]) -> list[LayerRow]:
     """One row for each matrix, in the order in which they run."""
     rows: dict[str, LayerRow] = {}
     measured_before = predicted_before = -1
     for run, result, end in zip(runs, results, predicted, strict=True):
-        m, k = run.job.trits.shape
-        row = rows.get(run.name) or LayerRow(
-            layer=run.name, m=m, k=k, digits=run.job.digits, tokens=0, cycles=0, predicted=0,
-            busy=0, equal=True)
-        rows[run.name] = LayerRow(
-            layer=run.name, m=m, k=k, digits=row.digits, tokens=row.tokens + 1,
-            cycles=row.cycles + result.outputs[-1] - measured_before,
-            predicted=row.predicted + end - predicted_before,
-            busy=row.busy + result.busy,
-            equal=row.equal and result.sums == run.sums.tolist())
+        part = run.name.rpartition(".")[2]
+        row = LayerRow(
+            layer=run.name, unit="array", tokens=1,
+            products=(dense_product(config, part, run.job.trits.shape),),
+            cycles=result.outputs[-1] - measured_before, predicted=end - predicted_before,
+            equal=result.sums == run.sums.tolist(), on_time=result.outputs[-1] == end)
+        rows[run.name] = rows[run.name] + row if run.name in rows else row
         measured_before, predicted_before = result.outputs[-1], end
     return list(rows.values())
 
@@ -184,15 +244,11 @@ def run_layers(config: AcceleratorConfig, runs: Sequence[LayerRun], simulator: s
     UserError
         A matrix is larger than the array was configured for.
     """
-    try:
-        predicted = predict(config.array, runs)
-    except ValueError as error:
-        raise UserError(f"preset {config.name}: {error}; raise array.max_k or array.max_m") from (
-            error)
+    predicted = predict(config, runs)
     progress(f"{predicted[-1] + 1:,} cycles predicted")
     try:
         results, _ = run_array(config.array, [run.job for run in runs], simulator=simulator,
                                report=progress)
     except SimulationFailed as error:
         raise CheckFailedError(str(error)) from error
-    return summarize(runs, results, predicted)
+    return summarize(config.array, runs, results, predicted)

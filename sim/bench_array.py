@@ -27,9 +27,7 @@ from sim.packing import from_bytes, lanes, pack, to_lanes
 from sim.scoreboard import Scoreboard
 from sim.streams import Clocked, Stalls, StreamDriver, StreamMonitor
 
-config = ArrayConfig(**json.loads(os.environ["CONFIG"]))
-parameters = json.loads(os.environ["PARAMETERS"])
-seed = int(os.environ["SEED"])
+__all__ = ["run_array_jobs"]
 
 PATIENCE = 5_000
 """Cycles without any transfer after which the array counts as hung."""
@@ -39,7 +37,7 @@ PROGRESS_SECONDS = 2.0
 class Stimulus:
     """Payloads of all jobs as integers, and what must come out."""
 
-    def __init__(self, jobs):
+    def __init__(self, config, jobs):
         self.commands = [command_for(config, *job.trits.shape, job.digits, job.reuse)
                          for job in jobs]
         beats = {}
@@ -58,7 +56,7 @@ class Stimulus:
             self.results += [*totals[:-1], totals[-1] | final]
 
 
-def report(jobs, commands, payloads, taken, predicted, fires):
+def report(config, jobs, commands, payloads, taken, predicted, fires):
     """Results of each job, for the file."""
     sums = to_lanes(payloads, config.rows, config.acc_bits)
     block = beat = 0
@@ -72,26 +70,30 @@ def report(jobs, commands, payloads, taken, predicted, fires):
         beat += len(beats)
 
 
-@cocotb.test()
-async def jobs_match_the_golden_model_in_value_and_cycle(dut):
-    """Run every job; write the results."""
-    jobs = load_jobs(parameters["jobs"])
-    stimulus = Stimulus(jobs)
-    stall = {name: Stalls(rate, burst=3, seed=seed + n) for n, (name, rate) in
-             enumerate(sorted(parameters.get("stalls", {}).items()))}
+async def run_array_jobs(dut, config, jobs, *, prefix="", stalls=None):
+    """Run every job on a device whose clock runs; return what each `JobResult` holds.
+
+    Parameters
+    ----------
+    prefix
+        What the device's ports are called in front of the streams' names.
+    stalls
+        `sim.streams.Stalls` by stream.
+    """
+    stimulus = Stimulus(config, jobs)
+    stall = stalls or {}
     layout = layouts.command(config)
     commands = [pack(layout, {**command._asdict(), "reuse": int(command.reuse)})
                 for command in stimulus.commands]
-    i_cmd = StreamDriver(dut, "i_cmd", stall.get("i_cmd"), commands)
-    i_x = StreamDriver(dut, "i_x", stall.get("i_x"), stimulus.words)
-    i_w = StreamDriver(dut, "i_w", stall.get("i_w"), stimulus.weights)
-    o = StreamMonitor(dut, "o", stall.get("o"))
+    i_cmd = StreamDriver(dut, prefix + "i_cmd", stall.get("i_cmd"), commands)
+    i_x = StreamDriver(dut, prefix + "i_x", stall.get("i_x"), stimulus.words)
+    i_w = StreamDriver(dut, prefix + "i_w", stall.get("i_w"), stimulus.weights)
+    o = StreamMonitor(dut, prefix + "o", stall.get("o"))
     clocked = Clocked(dut, i_cmd, i_x, i_w, o)
     board = Scoreboard("o", stimulus.results)
     model = ArrayCycles(config)
     fires, predicted = [], []
 
-    Clock(dut.clk, 10, unit="ns").start()
     await clocked.reset()
     start = told = time.monotonic()
     idle = issued = 0
@@ -118,5 +120,16 @@ async def jobs_match_the_golden_model_in_value_and_cycle(dut):
     seconds = time.monotonic() - start
     print(f"done: {len(jobs)} jobs, {clocked.cycle} cycles, {clocked.cycle / seconds:.0f} cycles/s",
           flush=True)
-    results = report(jobs, stimulus.commands, o.payloads, o.cycles, predicted, fires)
-    Path(parameters["results"]).write_text(json.dumps(list(results)), encoding="utf-8")
+    return list(report(config, jobs, stimulus.commands, o.payloads, o.cycles, predicted, fires))
+
+
+@cocotb.test()
+async def jobs_match_the_golden_model_in_value_and_cycle(dut):
+    """Run the jobs of a file; write the results to another."""
+    config = ArrayConfig(**json.loads(os.environ["CONFIG"]))
+    parameters, seed = json.loads(os.environ["PARAMETERS"]), int(os.environ["SEED"])
+    stalls = {name: Stalls(rate, burst=3, seed=seed + n) for n, (name, rate) in
+              enumerate(sorted(parameters.get("stalls", {}).items()))}
+    Clock(dut.clk, 10, unit="ns").start()
+    results = await run_array_jobs(dut, config, load_jobs(parameters["jobs"]), stalls=stalls)
+    Path(parameters["results"]).write_text(json.dumps(results), encoding="utf-8")

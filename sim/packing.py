@@ -3,7 +3,12 @@
 
 import numpy as np
 
-__all__ = ["fields", "from_bytes", "lanes", "pack", "to_lanes"]
+from golden_model import smallfloat
+from golden_model.formats import pack_2bit, pack_base3
+
+__all__ = ["fields", "from_bytes", "lanes", "pack", "pack_trits", "small", "to_lanes"]
+
+_PACKINGS = {"2bit": pack_2bit, "base3": pack_base3}
 
 
 def pack(layout, value):
@@ -16,6 +21,17 @@ def pack(layout, value):
 def fields(layout, bits):
     """Undo `pack` for a layout of `amaranth.lib.data`."""
     return layout.from_bits(bits)
+
+
+def small(value):
+    """Small float as the fields of its layout."""
+    m, e = smallfloat.split(np.asarray(value))
+    return {"m": int(m), "e": int(e)}
+
+
+def pack_trits(packing, beat):
+    """Bits of a beat of trits."""
+    return int.from_bytes(_PACKINGS[packing](beat).tobytes(), "little")
 
 
 def lanes(values, bits):

@@ -8,8 +8,8 @@ import pytest
 from golden_model.sparse_config import MaskedLinearConfig
 from host.model_file import load_model
 from hw.sparse.masked_linear import MaskedLinear
+from sim.masked_jobs import MaskedLinearWithUnit
 from sim.runner import SIMULATORS, MissingTool, SimulationFailed, run_bench
-from tests.hw.sparse.masked import MaskedLinearWithUnit
 
 BENCH = "tests.cocotb.bench_masked_linear"
 SMALL = MaskedLinearConfig(lanes=2, max_n=61, max_m=47, width=8, block_size=8, in_flight=3,

@@ -3,7 +3,6 @@
 
 import dataclasses
 import itertools
-import json
 import time
 
 import numpy as np
@@ -14,10 +13,20 @@ from golden_model.exact import ExactDecoder
 from golden_model.mac.ternary_array import array_cycles
 from golden_model.presets import preset
 from golden_model.weights import random_weights
-from host.demo import HELD_OUT, MODEL, layer_runs, load_tokens, predict, read_model, summarize
+from host.demo import (
+    HELD_OUT,
+    MODEL,
+    decode,
+    layer_runs,
+    load_tokens,
+    predict,
+    read_model,
+    summarize,
+)
 from host.errors import UserError
 from sim.array_jobs import JobResult
 
+README = MODEL.parents[2] / "README.md"
 TINY = preset("tiny")
 SHAPE = ModelShape(vocab=9, hidden=20, ffn=36, layers=2, heads=2, kv_heads=1, head_dim=10,
                    context=8)
@@ -26,12 +35,12 @@ SHAPE = ModelShape(vocab=9, hidden=20, ffn=36, layers=2, heads=2, kv_heads=1, he
 @pytest.fixture(scope="module")
 def runs():
     weights = random_weights(SHAPE, Numerics(), seed=1)
-    return layer_runs(weights, np.arange(5), blocks=2, count=3)
+    return layer_runs(decode(weights, np.arange(5), 2), blocks=2, count=3)
 
 
 def perfect(runs):
     """Results of a simulation in which all is well."""
-    ends = predict(TINY.array, runs)
+    ends = predict(TINY, runs)
     return [JobResult(sums=run.sums.tolist(), first_beat=0, last_beat=0, busy=1, outputs=[end],
                       predicted=[end]) for run, end in zip(runs, ends, strict=True)]
 
@@ -55,14 +64,14 @@ def test_activations_are_sent_once_for_projections_that_share_them(runs):
 def test_predicted_cycles_of_one_product_are_the_closed_form(runs):
     for run in (runs[0], runs[3], runs[6]):
         m, k = run.job.trits.shape
-        assert predict(TINY.array, [run]) == [array_cycles(TINY.array, m, k, run.job.digits) - 1]
+        assert predict(TINY, [run]) == [array_cycles(TINY.array, m, k, run.job.digits) - 1]
 
 
 def test_all_is_well(runs):
-    rows = summarize(runs, perfect(runs), predict(TINY.array, runs))
+    rows = summarize(TINY.array, runs, perfect(runs), predict(TINY, runs))
     assert len(rows) == 14
     assert all(row.passed and row.tokens == 3 for row in rows)
-    assert sum(row.cycles for row in rows) == predict(TINY.array, runs)[-1] + 1
+    assert sum(row.cycles for row in rows) == predict(TINY, runs)[-1] + 1
 
 
 def test_one_wrong_sum_or_one_late_cycle_is_told(runs):
@@ -70,7 +79,7 @@ def test_one_wrong_sum_or_one_late_cycle_is_told(runs):
     results[4] = dataclasses.replace(results[4], sums=[results[4].sums[0] + 1,
                                                        *results[4].sums[1:]])
     results[-1] = dataclasses.replace(results[-1], outputs=[results[-1].outputs[0] + 1])
-    rows = {row.layer: row for row in summarize(runs, results, predict(TINY.array, runs))}
+    rows = {row.layer: row for row in summarize(TINY.array, runs, results, predict(TINY, runs))}
     assert not rows["layers.0.gate"].equal
     assert rows["layers.1.down"].equal
     assert not rows["layers.1.down"].passed
@@ -87,7 +96,7 @@ def test_the_shipped_model_and_its_tokens_fit_each_other():
 def test_asking_for_too_much_names_the_limit(tmp_path):
     weights = random_weights(SHAPE, Numerics(), seed=1)
     with pytest.raises(UserError, match=r"--blocks must lie in 1\.\.2"):
-        layer_runs(weights, np.arange(4), blocks=3, count=1)
+        decode(weights, np.arange(4), 3)
     with pytest.raises(UserError, match="--tokens asks for 1000"):
         load_tokens(HELD_OUT, 1000)
     with pytest.raises(UserError, match="cannot be read as held-out tokens"):
@@ -96,8 +105,10 @@ def test_asking_for_too_much_names_the_limit(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--model", "none.safetensors"], "none.safetensors: No such file"),
-    (["--preset", "tiny", "-c", "array.max_k=64"], "raise array.max_k or array.max_m"),
+    (["--preset", "icebreaker", "--dense", "-c", "array.max_k=64"],
+     "raise array.max_k or array.max_m"),
     (["--blocks", "7"], "--blocks must lie in 1..6"),
+    (["--preset", "icebreaker"], "is an array alone: add --dense"),
     (["--simulator", "verilater"], "did you mean 'verilator'"),
 ])
 def test_mistakes_end_with_code_2_and_no_traceback(tritforge, arguments, message):
@@ -111,10 +122,40 @@ def test_mistakes_end_with_code_2_and_no_traceback(tritforge, arguments, message
 def test_a_block_of_the_trained_model_runs_exactly(tritforge):
     run = tritforge("demo", "--preset", "tiny", "--tokens", "1", "--json")
     assert run.code == 0, run.err
-    document = json.loads(run.out)
+    document = run.document
     assert document["passed"]
-    assert document["cycles"] == document["predicted"]
-    assert len(document["layers"]) == 7
+    assert document["cycles"] == document["predicted"] == sum(
+        row["cycles"] for row in document["layers"])
+    assert [row["layer"].rpartition(".")[2] for row in document["layers"]] == [
+        "wq", "wk", "wv", "wo", "ffn"]
+    wo, ffn = document["layers"][3:]
+    assert wo["fetched"] <= 0.5
+    shares = {product["product"]: product["fetched"] for product in ffn["products"]}
+    assert shares["gate"] == 1
+    assert max(shares["up"], shares["down"]) < 0.8
+
+
+@pytest.mark.cocotb
+@pytest.mark.slow
+def test_all_seven_products_run_on_the_array(tritforge):
+    run = tritforge("demo", "--preset", "tiny", "--tokens", "1", "--dense", "--json")
+    assert run.code == 0, run.err
+    assert run.document["passed"]
+    assert [row["layer"].rpartition(".")[2] for row in run.document["layers"]] == [
+        "wq", "wk", "wv", "wo", "gate", "up", "down"]
+    assert {row["unit"] for row in run.document["layers"]} == {"array"}
+
+
+@pytest.mark.cocotb
+@pytest.mark.slow
+def test_the_readme_shows_what_the_demo_prints(tritforge):
+    text = README.read_text(encoding="utf-8")
+    shown = text.partition("<!-- demo-output -->\n```\n")[2].partition("\n```\n<!-- /demo-")[0]
+    run = tritforge("demo")
+    assert run.code == 0, run.err
+    lines = [line.rstrip() for line in run.out.splitlines()]
+    assert lines == shown.splitlines()
+    assert max(map(len, lines)) <= 100
 
 
 def test_the_exact_decoder_keeps_up():

@@ -1,57 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Vectors for the gated feed-forward block, as its ports take them."""
+"""Vectors for the gated feed-forward block: every share of active gates, every odd length."""
 
 import numpy as np
 
-from golden_model.ffn.gated_ffn import FfnVector, FfnWeights, gated_ffn
-from golden_model.mac.ternary_array import command_for, pack_weights
-from golden_model.quant.norm_quantiser import levels
+from golden_model.ffn.gated_ffn import FfnVector, FfnWeights
 from golden_model.quant.rms_norm import fix_norm
-from golden_model.sparse.masked_linear import masked_codes
-from golden_model.sparse.row_gather import beats as row_beats
-from golden_model.sparse.sparse_product import blocks, column_beats
-from tests.hw.ffn.lockstep import packed, small
 
-__all__ = ["FfnJob", "layer", "vectors"]
-
-
-class FfnJob:
-    """One vector with its layer: what goes in on each port, and what must come out."""
-
-    def __init__(self, config, vector):
-        self.vector = vector
-        weights, codes = vector.weights, vector.codes
-        n, k = weights.gate.shape
-        self.result = result = gated_ffn(config, vector)
-        command = command_for(config.array, n, k)
-        norm = weights.norm
-        self.command = {
-            "gate": {"blocks": command.blocks, "tiles": command.tiles},
-            "up": {"n": n, "blocks": -(-k // config.up_width),
-                   "peak_bits": (vector.peak * k).bit_length(),
-                   "constants": {"gate": small(weights.scales[0]), "up": small(weights.scales[1])}},
-            "down": {"blocks": blocks(config.down.product, len(weights.down)),
-                     "levels": small(levels("int8", n)), "norm_scale": small(norm.scale),
-                     "eps": small(norm.eps), "alpha": small(weights.scales[2])}}
-        rows = np.pad(codes, (0, -k % config.lanes)).reshape(-1, config.lanes)
-        self.activations = [{"codes": row, "last": number == len(rows) - 1}
-                            for number, row in enumerate(rows.tolist())]
-        self.gate_weights = [int.from_bytes(beat.tobytes(), "little")
-                             for beat in pack_weights(config.array, weights.gate)]
-        packing = config.array.packing
-        self.up_bursts = [[packed(packing, beat)
-                           for beat in row_beats(config.gate_up.gather, weights.up[row])]
-                          for row in result.rows]
-        # What lies past the end does not matter.
-        self.gains = np.pad(norm.gain, (0, -n % config.lanes), constant_values=-99).reshape(
-            -1, config.lanes).tolist() * 2
-        kept, _ = masked_codes(result.product)
-        self.columns = np.flatnonzero(kept).tolist()
-        self.down_bursts = [[packed(packing, beat)
-                             for beat in column_beats(config.down.product, weights.down[:, column])]
-                            for column in self.columns]
-        self.sums = [(row, number == len(result.sums) - 1)
-                     for number, row in enumerate(result.sums.tolist())]
+__all__ = ["layer", "vectors"]
 
 
 def layer(n, k, m, seed):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+from functools import cache
 
 import pytest
 from amaranth import C
@@ -11,7 +12,9 @@ from golden_model.quant_config import SmallFloatUnitConfig
 from hw.ffn import gated_ffn as unit
 from hw.ffn.gated_ffn import GatedFfn
 from hw.quant.code_encoder import Format
-from tests.hw.ffn.jobs import FfnJob, vectors
+from sim.ffn_jobs import FfnJob, ffn_cycles
+from sim.simulator import Device
+from tests.hw.ffn.jobs import vectors
 from tests.hw.ffn.lockstep import Memory, Sink, Source, lockstep, small
 
 CONFIGS = [
@@ -22,9 +25,14 @@ CONFIGS = [
 LATENCY = 5
 
 
+@cache
+def device(config):
+    return Device(GatedFfn(config))
+
+
 def run(config, jobs, stall=0.0, dut=None):
     """Check sums and scales; return the cycles of every stream."""
-    dut = dut or GatedFfn(config)
+    dut = dut or device(config)
     seeds = iter(range(100, 200))
     feeds = {"i_command": [job.command for job in jobs],
              "i": [beat for job in jobs for beat in job.activations],
@@ -53,18 +61,8 @@ def run(config, jobs, stall=0.0, dut=None):
 
 def predicted(config, jobs):
     """Cycles of every stream at full rate."""
-    model = FfnCycles(config, SmallFloatUnitConfig(), LATENCY)
-    parts = [model.run(job.vector, job.result, more=number < len(jobs) - 1)
-             for number, job in enumerate(jobs)]
-
-    def joined(field):
-        return [cycle for part in parts for cycle in getattr(part, field)]
-
-    return {"i_command": [part.command for part in parts], "i": joined("activations"),
-            "i_gate_weights": joined("gate_weights"), "o_up_request": joined("up_requests"),
-            "i_up_weights": joined("up_weights"), "i_gain": joined("words"),
-            "o_down_request": joined("down_requests"), "i_down_weights": joined("down_weights"),
-            "o": joined("sums"), "o_scale": [part.scale for part in parts]}
+    parts = ffn_cycles(config, jobs, LATENCY)
+    return {name: [cycle for part in parts for cycle in part[name]] for name in parts[0]}
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
@@ -116,7 +114,7 @@ def test_a_planted_bug_of_values_is_noticed(monkeypatch):
     jobs = [FfnJob(config, next(vectors(config)))]
     monkeypatch.setattr(unit, "Format", Wrong)
     with pytest.raises((AssertionError, TimeoutError)):
-        run(config, jobs)
+        run(config, jobs, dut=GatedFfn(config))
 
 
 def test_a_planted_bug_of_cycles_is_noticed():

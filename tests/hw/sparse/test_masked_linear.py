@@ -17,10 +17,12 @@ from golden_model.sparse.top_k_cycles import top_k_cycles
 from golden_model.sparse_config import MaskedLinearConfig
 from golden_model.weights import random_weights
 from hw.sparse.masked_linear import MaskedLinear
+from sim.masked_jobs import MaskedJob as Job
+from sim.masked_jobs import MaskedLinearWithUnit
 from sim.simulator import Device, fetch, receive, send, simulate
 from tests.hw.adversarial import STALLS, rows, signed_words, small_reals
 from tests.hw.quant.tokens import UNIT, small
-from tests.hw.sparse.masked import Job, MaskedLinearWithUnit, captured, patterns
+from tests.hw.sparse.masked import captured, patterns
 
 CONFIGS = [
     MaskedLinearConfig(lanes=4, max_n=43, max_m=40, width=8, in_flight=2, form="dsp"),
