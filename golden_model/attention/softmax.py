@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Integer softmax weights: powers of two from one table and a shift."""
+"""Integer softmax weights: powers of two from one table and a shift.
+
+The codes that weigh value rows come from them in :mod:`golden_model.attention.attention`; cycles of
+:mod:`hw.attention.softmax` are in :mod:`golden_model.attention.softmax_cycles`.
+"""
 
 import numpy as np
 

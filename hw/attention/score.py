@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores: rows of keys, word by word, against the queries of the heads that share them."""
+
+from amaranth import *
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.attention_config import ScoreConfig
+from hw.attention.sign_dot import SignDot, pair_layout
+from hw.emit import once
+
+__all__ = ["Score", "key_layout", "split_bos"]
+
+KV_SCALE_BITS = 16
+
+
+def key_layout(config):
+    """One word of a key row as the cache reads it, with the scale of the value row beside it."""
+    return data.StructLayout({
+        "codes": data.ArrayLayout(unsigned(config.bos_bits), config.lanes),
+        "scale": KV_SCALE_BITS, "value_scale": KV_SCALE_BITS,
+        "bos": 1, "last_word": 1, "last": 1,
+    })
+
+
+def split_bos(config, code, fine, second):
+    """Return the code of one of two beats that make a code of one bit more.
+
+    ``2 u - 15 = 2 (2 u' - 7) + (2 b - 1)`` with ``u = 2 u' + b``; the last term is 1 or -1, as the
+    codes 4 and 3 of three bits stand for.
+    """
+    bits = config.code_bits
+    code = Value.cast(code)
+    if config.bos_bits == bits:
+        return code
+    low = Cat((~code[0]).replicate(bits - 1), code[0])
+    return Mux(fine, Mux(second, low, code[1:]), code[:bits])
+
+
+class Score(wiring.Component):
+    """``S = sum q * step`` of each row of keys, for ``config.queries`` heads at once.
+
+    A pass is one command, its heads' queries (``beats`` beats a head) and then rows of keys up to
+    the one marked ``last``.  Queries have two banks: those of the next pass come in while rows of
+    this one do.  A row takes a cycle a word, the BOS row two, and its scores leave
+    ``config.latency`` cycles after its last word.  The pipeline stalls as a whole while ``o`` is
+    not taken, so ``i_row.ready`` depends combinationally on ``o.ready``.
+
+    Members
+    -------
+    i_command : :py:`In(stream.Signature(StructLayout({"beats": ..., "words": ...})))`
+        Beats of a head's query and words of a row, from 1; taken when the queries are in.
+    i_query : :py:`In(stream.Signature(ArrayLayout(signed(query_bits), beat)))`
+        Head after head; codes past the head's end must be 0.
+    i_row : :py:`In(stream.Signature(key_layout(config)))`
+        The codes of a row that is not ``bos`` have ``code_bits`` bits.
+    o : :py:`Out(stream.Signature(StructLayout({"sums": ..., "scale": ..., ...})))`
+        A row's scores, its scales and whether it is the last.
+    """
+
+    def __init__(self, config: ScoreConfig):
+        self.config = config
+        super().__init__({
+            "i_command": In(stream.Signature(data.StructLayout({
+                "beats": range(config.max_beats + 1), "words": range(config.max_words + 1)}))),
+            "i_query": In(stream.Signature(
+                data.ArrayLayout(signed(config.query_bits), config.beat))),
+            "i_row": In(stream.Signature(key_layout(config))),
+            "o": Out(stream.Signature(data.StructLayout({
+                "sums": data.ArrayLayout(signed(config.sum_bits), config.queries),
+                "scale": KV_SCALE_BITS, "value_scale": KV_SCALE_BITS, "last": 1}))),
+        })
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+        self.full, self.bank = Signal(2), Signal()  # which banks hold queries, which is in use
+        words = max(2, config.max_words)
+        m.d.comb += self.o.valid.eq(valid := Signal())
+        advance = ~valid | self.o.ready
+        memories = [memory.Memory(shape=data.ArrayLayout(pair_layout(config.dot), config.dot.pairs),
+                                  depth=2 * words, init=[]) for _ in range(config.queries)]
+        for n, queries in enumerate(memories):
+            m.submodules[f"queries_{n}"] = queries
+        release = Signal()
+        self.load(m, memories, release)
+
+        row, word, second = self.i_row.p, Signal(range(words)), Signal()
+        splits = row.bos & (config.bos_bits > config.code_bits)
+        taken = Signal()
+        ends = ~splits | second
+        m.d.comb += [
+            taken.eq(self.i_row.valid & self.holds(self.bank) & advance),
+            self.i_row.ready.eq(self.holds(self.bank) & advance & ends),
+            release.eq(taken & ends & row.last_word & row.last),
+        ]
+        with m.If(taken):
+            m.d.sync += second.eq(~ends)
+            with m.If(ends):
+                m.d.sync += word.eq(Mux(row.last_word, 0, word + 1))
+        with m.If(release):
+            m.d.sync += self.bank.eq(~self.bank)
+
+        # What goes along: is there a beat, does it end a row, count twice; scales.
+        along = data.StructLayout({"valid": 1, "ends": 1, "last": 1, "double": 1,
+                                   "scale": KV_SCALE_BITS, "value_scale": KV_SCALE_BITS})
+        codes = Signal(data.ArrayLayout(config.code_bits, config.lanes), reset_less=True)
+        first = Signal(along)
+        with m.If(advance):
+            m.d.sync += [
+                *(to.eq(split_bos(config, code, splits, second))
+                  for to, code in zip(codes, row.codes)),
+                first.valid.eq(taken), first.ends.eq(taken & ends & row.last_word),
+                first.last.eq(row.last), first.double.eq(splits & ~second),
+                first.scale.eq(row.scale), first.value_scale.eq(row.value_scale),
+            ]
+        final = first
+        for stage in range(config.dot.latency):
+            held = Signal(along, name=f"along_{stage}")
+            with m.If(advance):
+                m.d.sync += held.eq(final)
+            final = held
+
+        fresh = Signal(init=1)  # no word of this row was added yet
+        with m.If(advance):
+            m.d.sync += valid.eq(final.valid & final.ends)
+            with m.If(final.valid):
+                m.d.sync += [fresh.eq(final.ends), self.o.p.scale.eq(final.scale),
+                             self.o.p.value_scale.eq(final.value_scale),
+                             self.o.p.last.eq(final.last)]
+        for n, queries in enumerate(memories):
+            read = queries.read_port()
+            m.submodules[f"dot_{n}"] = dot = once(platform, SignDot, config.dot)
+            m.d.comb += [read.addr.eq(Cat(word, self.bank)), read.en.eq(advance),
+                         dot.advance.eq(advance), dot.pairs.eq(read.data), dot.codes.eq(codes)]
+            term = Mux(final.double, Cat(C(0, 1), dot.magnitude),
+                       Cat(dot.magnitude, dot.magnitude[-1]))
+            base = Mux(fresh, 0, self.o.p.sums[n])
+            flip = dot.negative
+            total = (Cat(C(1, 1), base).as_signed()
+                     + Cat(flip, term ^ flip.replicate(len(term))).as_signed())[1:]
+            with m.If(advance & final.valid):
+                m.d.sync += self.o.p.sums[n].eq(total)
+        return m
+
+    def holds(self, bank):
+        """Return whether a bank holds queries."""
+        return Mux(bank, self.full[1], self.full[0])
+
+    def load(self, m, memories, release):
+        """Fill the bank that holds nothing with sums and differences; zeros past a query's end."""
+        config = self.config
+        groups = config.lanes // config.beat
+        words = max(2, config.max_words)
+        loading, fill = Signal(), Signal()
+        group, word = Signal(range(max(2, groups))), Signal(range(words))
+        beat, query = Signal(range(config.max_beats + 1)), Signal(range(max(2, config.queries)))
+        command = self.i_command.p
+        beyond = beat == command.beats
+        step = loading & (beyond | self.i_query.valid)
+        query_ends = (group == groups - 1) & (word == command.words - 1)
+        ends = query_ends & (query == config.queries - 1)
+        m.d.comb += [self.i_query.ready.eq(loading & ~beyond),
+                     self.i_command.ready.eq(step & ends)]
+        with m.If(self.i_command.valid & ~self.holds(fill) & ~loading):
+            m.d.sync += loading.eq(1)
+        filled = Signal()
+        with m.If(step):
+            m.d.sync += [group.eq(Mux(group == groups - 1, 0, group + 1))]
+            with m.If(~beyond):
+                m.d.sync += beat.eq(beat + 1)
+            with m.If(group == groups - 1):
+                m.d.sync += word.eq(word + 1)
+            with m.If(query_ends):
+                m.d.sync += [word.eq(0), beat.eq(0), query.eq(query + 1)]
+            with m.If(ends):
+                m.d.comb += filled.eq(1)
+                m.d.sync += [query.eq(0), loading.eq(0), fill.eq(~fill)]
+        m.d.sync += self.full.eq((self.full | (filled << fill)) & ~(release << self.bank))
+        q = [Mux(beyond, 0, code) for code in self.i_query.p]
+        for n, queries in enumerate(memories):
+            write = queries.write_port(granularity=config.beat // 2)
+            m.d.comb += [write.addr.eq(Cat(word, fill)),
+                         write.en.eq((step & (query == n)) << group)]
+            for pair in range(config.dot.pairs):
+                a, b = (q[(2 * pair + lane) % config.beat] for lane in range(2))
+                m.d.comb += [write.data[pair].sum.eq(a + b), write.data[pair].difference.eq(a - b)]

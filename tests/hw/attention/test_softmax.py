@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Softmax with the scalar part beside it, which its ratios come from."""
+
+import numpy as np
+import pytest
+from amaranth import *
+from amaranth.lib import wiring
+
+from golden_model import smallfloat
+from golden_model.attention.attention import pass_weights
+from golden_model.attention.head_scales import HeadScalesCycles, head_scale
+from golden_model.attention.softmax_cycles import SoftmaxCycles
+from golden_model.formats import decode_kv_scale
+from golden_model.softmax_config import SoftmaxConfig
+from hw.attention import softmax as unit
+from hw.attention.head_scales import HeadScales
+from hw.attention.softmax import Softmax
+from hw.attention.value_weight import ValueWeight
+from sim.simulator import run_cycles
+from tests.hw.attention.tokens import UNIT, WithUnits, small
+
+CONFIGS = [SoftmaxConfig(queries=2, max_rows=20, form="dsp"),
+           SoftmaxConfig(max_rows=120, weight_bits=12, banks=4, form="dsp")]
+
+
+class WithScales(wiring.Component):
+    def __init__(self, config):
+        self.softmax, self.config = Softmax(config), config
+        self.scales = WithUnits(HeadScales(config), score_scale=small(1.0))
+        super().__init__({"i": self.softmax.signature.members["i"],
+                          "o": self.softmax.signature.members["o"],
+                          "i_scale": self.scales.signature.members["i_scale"],
+                          "o_scale": self.scales.signature.members["o_scale"]})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.softmax, m.submodules.scales = softmax, scales = self.softmax, self.scales
+        wiring.connect(m, wiring.flipped(self.i), softmax.i)
+        wiring.connect(m, wiring.flipped(self.i_scale), scales.i_scale)
+        wiring.connect(m, softmax.o, wiring.flipped(self.o))
+        wiring.connect(m, scales.o_scale, wiring.flipped(self.o_scale))
+        wiring.connect(m, scales.o_unit, softmax.i_unit)
+        wiring.connect(m, softmax.o_total, scales.i_total)
+        wiring.connect(m, scales.o_ratio, softmax.i_ratio)
+        return m
+
+
+def passes(config, seed=0):
+    """Scores, query scales and KV scales of passes; corners among them."""
+    rng = np.random.default_rng(seed)
+    heads, peak = config.queries, (1 << config.sum_bits - 1) - 1
+    for number, rows in enumerate([1, 2, config.max_rows, 7, 13, 1, 1, 1, 5, config.max_rows]):
+        sums = rng.integers(-peak - 1, peak + 1, (rows, heads))
+        unit = smallfloat.from_float(rng.uniform(0.5, 2, heads) * 2.0 ** -rng.integers(4, 9))
+        key = rng.integers(44 << 10, 48 << 10, rows)
+        value = rng.integers(30 << 10, 46 << 10, rows)
+        key[rng.random(rows) < 0.1] = 0
+        value[rng.random(rows) < 0.2] = 0
+        if number == 3:
+            value[:] = 0
+        if number == 4:
+            sums[:] = 5
+        if number == 8:
+            unit[:] = 0
+        if number == 9:
+            # Within one octave or two, so that nearly all count.
+            sums, unit = sums >> 4, np.full(heads, 2.0 ** -9)
+        yield sums, unit, key, value
+
+
+def run(config, stall, cycles=None):
+    """Codes and scales of hardware and golden model; every handshake is checked."""
+    inputs, scales, wanted, wanted_scales = [], [], [], []
+    for sums, unit_scale, key, value in passes(config):
+        # The unit is rounded to a small float once more, times one.
+        found = pass_weights(sums, unit_scale, decode_kv_scale(key), decode_kv_scale(value),
+                             config.weight_bits)
+        wanted += found.codes.tolist()
+        wanted_scales += small(head_scale(found.peaks, found.totals, found.exponent,
+                                          config.weight_bits))
+        scales += small(unit_scale)
+        inputs += [{"sums": row, "scale": int(key[t]), "value_scale": int(value[t]),
+                    "last": int(t == len(key) - 1)} for t, row in enumerate(sums.tolist())]
+    softmax, scalar, at = SoftmaxCycles(config), HeadScalesCycles(config, UNIT), 0
+
+    def check(seen):
+        nonlocal at
+        row = bool(inputs[at]["last"]) if seen["i"][0] else None
+        step = softmax.step(scalar.unit_valid, row, scalar.takes_total, scalar.ratio_valid,
+                            bool(seen["o"][1]))
+        state = scalar.step(bool(seen["i_scale"][0]), step.unit, step.total, step.ratio,
+                            bool(seen["o_scale"][1]))
+        assert (step.i, step.o) == (bool(seen["i"][1]), bool(seen["o"][0]))
+        assert (state.query, state.scale) == (bool(seen["i_scale"][1]), bool(seen["o_scale"][0]))
+        at += all(seen["i"])
+
+    got = run_cycles(WithScales(config), {"i": inputs, "i_scale": scales},
+                     {"o": len(wanted), "o_scale": len(scales)}, stall=stall,
+                     rng=np.random.default_rng(5), check=check)
+    if cycles is not None:
+        cycles += [cycle for cycle, _ in got["o"]]
+    return ([list(p.codes) for _, p in got["o"]],
+            [{"m": p.m, "e": p.e} for _, p in got["o_scale"]]), (wanted, wanted_scales)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+def test_matches_golden_model_in_value_and_cycle(config, stall):
+    got, wanted = run(config, stall)
+    assert got == wanted
+
+
+@pytest.mark.slow
+def test_adder_rows_compute_the_same():
+    got, wanted = run(SoftmaxConfig(max_rows=20), 0.0)
+    assert got == wanted
+
+
+def test_passes_overlap():
+    """Codes of the last, longest pass leave one a cycle."""
+    cycles = []
+    run(CONFIGS[1], 0.0, cycles)
+    assert cycles[-1] - cycles[-120] == 119
+
+
+class Unmoved(ValueWeight):
+    """Takes zero for the largest score."""
+
+    def elaborate(self, platform):
+        self.largest, port = C(0, signed(24)), self.largest
+        m = super().elaborate(platform)
+        self.largest = port
+        return m
+
+
+def test_a_maximum_that_is_not_looked_at_is_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "ValueWeight", Unmoved)
+    got, wanted = run(CONFIGS[0], 0.0)
+    assert got != wanted
+
+
+def test_an_overwritten_bank_is_noticed(monkeypatch):
+    monkeypatch.setattr(Softmax, "after", lambda self, bank: C(0, 2))
+    with pytest.raises(AssertionError):
+        run(CONFIGS[0], 0.0)
+
+
+@pytest.mark.parametrize(("wrong", "name"), [
+    ({"queries": 0}, "queries"), ({"max_rows": 0}, "max_rows"), ({"max_rows": 4097}, "max_rows"),
+    ({"weight_bits": 1}, "weight_bits"), ({"banks": 1}, "banks"), ({"form": ""}, "form")])
+def test_config_refuses(wrong, name):
+    with pytest.raises(ValueError, match=f"^{name} must"):
+        SoftmaxConfig(**wrong)
