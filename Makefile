@@ -9,12 +9,12 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full verilog sim synth doctor presets lint train clean
+.PHONY: help demo test test-full verilog sim synth doctor presets lint formal train clean
 
 help: ## Print this menu
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: .venv/ready ## Run layers of the trained model through the RTL in Verilator (minutes)
+demo: .venv/ready ## Run whole blocks of the trained model through the RTL in Verilator (minutes)
 	$(BIN)/tritforge demo $(ARGS)
 
 test: .venv/ready ## Run the tests (about ten minutes on two cores)
@@ -40,6 +40,9 @@ presets: .venv/ready ## List the named configurations
 
 lint: .venv/ready ## Check style and types
 	$(BIN)/ruff check . && $(BIN)/mypy
+
+formal: .venv/ready ## Prove what is proved of cache and buses, and see planted bugs break it (minutes)
+	$(BIN)/python -m sim.formal
 
 train: .venv/ready-train ## Train the demo model (ARGS= are passed on)
 	$(BIN)/tritforge train $(ARGS)
