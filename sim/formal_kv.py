@@ -183,7 +183,7 @@ def storage(config):
 
 
 def whole(p):
-    """Keep what is offered, and never write a row that is being read."""
+    """Keep what is offered, and never read a row that is being written."""
     p.m.submodules.dut = dut = cache.KvCache(CONFIG)
     for name in ("i_control", "i_append", "i_row", "i_read_k", "i_read_v", "i_restore"):
         offer(p, getattr(dut, name), name)
@@ -195,8 +195,17 @@ def whole(p):
         p.m.d.sync += appending.eq(dut.i_append.payload)
     for side, store, command in (("k", dut.keys, dut.i_read_k), ("v", dut.values, dut.i_read_v)):
         for part, depth in zip(store.memories, CONFIG.memories):
+            p.check("never at once", ~(part.r_en & part.w_en & (part.r_addr == part.w_addr)))
             p.check("in range", (~part.r_en | (part.r_addr < depth.depth))
                     & (~part.w_en | (part.w_addr < depth.depth)))
+        # A row of which some words are written is not read.
+        partial, row = Signal(name=f"partial_{side}"), Signal.like(store.i_write.at.scale)
+        with p.m.If(store.write):
+            p.m.d.sync += [partial.eq(~store.i_write.at.last_word), row.eq(store.i_write.at.scale)]
+        with p.m.If(dut.i_append.valid & dut.i_append.ready):
+            p.m.d.sync += partial.eq(0)  # the one before was cut off, and its slot closed
+        reads = store.i_read.valid & store.i_read.ready & ~store.i_read.p.poison
+        p.check("no read overtakes", ~(partial & reads & (store.i_read.p.scale == row)))
         # Of all read commands any one: until its last address is out its stream stays as it is.
         marked, ahead = Signal(name=f"marked_{side}"), Signal(2, name=f"ahead_{side}")
         waiting = Signal(2, name=f"waiting_{side}")
@@ -255,7 +264,7 @@ PROOFS = (
     Proof(name="slot table", design=table, bugs={
         "index": (_TABLE, "held.stream >= shape.streams", "held.stream > shape.streams"),
         "pointers": (_TABLE, "Mux(code == shape.code_end, 0, code)", "code"),
-        "rows": (_TABLE, "slot.length - 1 + found.appended", "slot.length + found.appended"),
+        "rows": (_TABLE, "slot.length - 1 + appended", "slot.length + appended"),
         "length": (_TABLE, "with m.If(slot.length != shape.window):", "with m.If(1):"),
         "ends": (_TABLE, "with m.If(scale_end > config.rows):", "with m.If(0):"),
     }),
@@ -266,8 +275,11 @@ PROOFS = (
         "o_v stable": (_BANK, "advance.eq(~valid | take)", "advance.eq(1)"),
         "o_save stable": ("hw.kv.serialiser", "with m.If(self.o.valid & self.o.ready):",
                           "with m.If(self.o.valid):"),
+        "never at once": (_CACHE, "append.value == value", "append.value != value"),
         "in range": (_CACHE, "found.slot | found.stream | found.appended",
                      "found.slot | found.appended"),
+        "no read overtakes": (_CACHE, "(append_busy & same_rows(appending, command.p, value))",
+                              "C(0)"),
         "no write overtakes": (_CACHE, "eq(~blocked)", "eq(~held)"),
     }),
     Proof(name="decoder of 16 bits", design=protection(16), engine="sat", bugs={

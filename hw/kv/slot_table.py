@@ -119,6 +119,10 @@ class SlotTable(wiring.Component):
         found = getattr(self, f"o_{name}")
         held = Signal.like(asked, name=f"held_{name}")
         bit = Signal(name=f"bit_{name}")
+        # Not read from the fields of `found`: blocks that wait for any change of a vector of which
+        # they set other bits would, in Icarus, never come to rest.
+        appended = Signal(name=f"appended_{name}")
+        index = Signal.like(found.index, name=f"index_{name}")
         with m.If(look):
             m.d.sync += held.eq(asked)
         pairs = zip(cells, marks) if name == "append" else [(cells, marks)]
@@ -140,23 +144,25 @@ class SlotTable(wiring.Component):
         scale = Signal.like(found.read.scale, name=f"scale_{name}")
         with m.If(full):
             m.d.comb += rows.eq(slot.length - 1)
-            with m.If(found.appended):
+            with m.If(appended):
                 m.d.comb += [code.eq(Mux(after == shape.code_end, 0, after)),
                              scale.eq(Mux(after_scale == shape.scale_end, 0, after_scale))]
             with m.Else():
                 m.d.comb += [code.eq(slot.code), scale.eq(slot.scale)]
         with m.Elif(slot.length != 0):
-            m.d.comb += rows.eq(slot.length - 1 + found.appended)
+            m.d.comb += rows.eq(slot.length - 1 + appended)
         m.d.comb += [
             found.slot.eq(~slot.open | (held.slot >= shape.slots)),
             found.stream.eq(held.stream >= shape.streams),
-            found.appended.eq(bit != slot.phase),
+            appended.eq(bit != slot.phase),
+            found.appended.eq(appended),
             found.pending.eq(slot.lacking != shape.streams << 1),
             found.length.eq(slot.length),
-            found.index.eq(bases[held.slot] + held.stream),
+            index.eq(bases[held.slot] + held.stream),
+            found.index.eq(index),
             # In one piece each, as some of their bits are constant; see `Events`.
-            found.read.eq(self.walk(C(1, 1), rows, found.index, code, scale)),
-            found.append.eq(self.walk(slot.length == 0, slot.length != 0, found.index, slot.code,
+            found.read.eq(self.walk(C(1, 1), rows, index, code, scale)),
+            found.append.eq(self.walk(slot.length == 0, slot.length != 0, index, slot.code,
                                       slot.scale)),
         ]
 

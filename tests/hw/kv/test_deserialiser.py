@@ -6,7 +6,7 @@ from golden_model.kv.deserialiser import rows_of_beats
 from golden_model.kv.serialiser import row_beats
 from golden_model.kv_config import KvCacheConfig
 from hw.kv.deserialiser import Deserialiser
-from tests.hw.sparse.harness import receive, send, simulate
+from sim.simulator import receive, send, simulate
 
 
 @pytest.mark.parametrize("lanes", [1, 8, 9, 33])

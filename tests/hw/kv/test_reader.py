@@ -7,7 +7,7 @@ from golden_model.kv.row_walk import Geometry, row_addresses
 from golden_model.kv_config import KvCacheConfig
 from hw.kv.reader import Reader
 from tests.hw.kv.test_row_walk import fields
-from tests.hw.sparse.harness import LIMIT, receive, simulate
+from sim.simulator import PATIENCE, receive, simulate
 
 CONFIG = KvCacheConfig(lanes=1, rows=24, sinks=4, row_words=3, window=7, slots=2)
 GEOMETRY = Geometry(2, 2, 2, 7)
@@ -36,7 +36,7 @@ def run(dut, cases, stall=0.0):
     async def drive(ctx):
         ctx.set(dut.geometry, fields(GEOMETRY))
         todo = list(cases)
-        for cycle in range(LIMIT):
+        for cycle in range(PATIENCE):
             if not todo:
                 break
             ctx.set(dut.i.valid, int(rng.random() >= stall))

@@ -6,7 +6,7 @@ from golden_model.kv.row_walk import Address, Geometry, row_addresses
 from golden_model.kv_config import KvCacheConfig
 from hw.kv import row_walk
 from hw.kv.row_walk import RowWalk
-from tests.hw.sparse.harness import receive, send, simulate
+from sim.simulator import receive, send, simulate
 
 CONFIG = KvCacheConfig(lanes=1, rows=40, sinks=9, row_words=3, window=8, slots=2)
 

@@ -5,7 +5,7 @@ import pytest
 from golden_model.kv.serialiser import row_beats
 from golden_model.kv_config import KvCacheConfig
 from hw.kv.serialiser import Serialiser
-from tests.hw.sparse.harness import receive, send, simulate
+from sim.simulator import receive, send, simulate
 
 
 def rows(config, words, count, seed=1):
