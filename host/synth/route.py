@@ -71,8 +71,8 @@ def figures_of(report: Mapping[str, Any], clock_mhz: float) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``used``, ``available`` and ``share`` of each kind of cell; ``fmax_mhz``, that of the slowest
-        clock; ``clock_met``, and ``fits``: no share above `MOST_USED`.
+        ``used``, ``available`` and ``share`` of each kind of cell; ``fmax_mhz``, that of the
+        slowest clock; ``clock_met``, and ``fits``: no share above `MOST_USED`.
 
     Raises
     ------
