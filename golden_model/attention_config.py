@@ -6,12 +6,29 @@ Latencies are cycles from a transfer on ``i`` to ``o.valid`` without backpressur
 
 from dataclasses import dataclass
 
-from golden_model.config import ModelShape, Numerics, _at_least, _ceil_div, _require
+from golden_model.config import (
+    WORD_BITS,
+    ModelShape,
+    Numerics,
+    _at_least,
+    _ceil_div,
+    _one_of,
+    _require,
+)
 from golden_model.quant_config import MANTISSA_BITS
+from golden_model.quick_float_config import QuickFloatConfig
 from golden_model.softmax_config import SoftmaxConfig
 
 __all__ = ["AttentionConfig", "ScoreConfig", "SignDotConfig", "SoftmaxConfig",
            "WeightedSumConfig"]
+
+
+_KV_CODES = ("midrise", "symmetric")
+
+
+def _twice_peak(bits: int, kv_code: str) -> int:
+    """Return the largest step of a mid-rise code, twice that of a symmetric one."""
+    return (1 << bits) - (kv_code == "midrise")
 
 
 def _check_codes(code_bits: int, bos_bits: int) -> None:
@@ -78,10 +95,13 @@ class ScoreConfig:
     query_bits: int = 8
     code_bits: int = 3
     bos_bits: int = 4
+    kv_code: str = "midrise"
+    """``midrise``, steps ``2 u - L``; or ``symmetric``, ``u - 2**(bits - 1)``."""
     levels_per_stage: int = 2
 
     def __post_init__(self) -> None:
         _at_least(self, queries=1, beat=2, max_words=1)
+        _one_of(self, kv_code=_KV_CODES)
         _ = self.dot
         _check_codes(self.code_bits, self.bos_bits)
         _require(self.beat % 2 == 0, f"beat must be even, not {self.beat}")
@@ -102,7 +122,7 @@ class ScoreConfig:
     @property
     def sum_bits(self) -> int:
         """Signed bits of a score, a BOS row's included."""
-        peak = (1 << self.query_bits - 1) * ((1 << self.bos_bits) - 1)
+        peak = (1 << self.query_bits - 1) * _twice_peak(self.bos_bits, self.kv_code)
         return (peak * self.lanes * self.max_words).bit_length() + 1
 
     @property
@@ -124,9 +144,11 @@ class WeightedSumConfig:
     weight_bits: int = 8
     code_bits: int = 3
     bos_bits: int = 4
+    kv_code: str = "midrise"
 
     def __post_init__(self) -> None:
         _at_least(self, lanes=1, queries=1, beat=1, max_words=1, max_rows=1)
+        _one_of(self, kv_code=_KV_CODES)
         _require(2 <= self.weight_bits <= 16,
                  f"weight_bits must lie in 2..16, not {self.weight_bits}")
         _check_codes(self.code_bits, self.bos_bits)
@@ -141,7 +163,8 @@ class WeightedSumConfig:
     @property
     def sum_bits(self) -> int:
         """Signed bits of a sum."""
-        peak = (self.max_rows - 1) * ((1 << self.code_bits) - 1) + (1 << self.bos_bits) - 1
+        rows, first = (_twice_peak(bits, self.kv_code) for bits in (self.code_bits, self.bos_bits))
+        peak = (self.max_rows - 1) * rows + first
         return (peak * ((1 << self.weight_bits) - 1)).bit_length() + 1
 
     @property
@@ -173,19 +196,25 @@ class AttentionConfig:
     weight_bits: int = 8
     code_bits: int = 3
     bos_bits: int = 4
+    kv_code: str = "midrise"
     banks: int = 3
     """Passes whose scores are kept."""
+    abreast: int = 2
+    """Softmax weights of one head that are made in a cycle."""
+    digits: int = 3
+    """Quotient digits a cycle of the small-float units."""
     levels_per_stage: int = 2
     rows_per_stage: int = 3
     form: str = "booth"
 
     def __post_init__(self) -> None:
         _at_least(self, max_heads=1, slots=1, streams=1)
-        _ = self.score, self.softmax, self.weighted_sum
+        _ = self.score, self.softmax, self.weighted_sum, self.unit
 
     @classmethod
     def of(cls, shape: ModelShape, numerics: Numerics, *, lanes: int, queries: int, window: int,
-           banks: int = 3, form: str = "booth") -> "AttentionConfig":
+           banks: int = 3, abreast: int = 2, digits: int = 3, rows_per_stage: int = 3,
+           form: str = "booth") -> "AttentionConfig":
         """Geometry that holds one model.
 
         Raises
@@ -194,16 +223,18 @@ class AttentionConfig:
             The engines know no such codes, or `queries` does not divide the heads of a KV head.
         """
         group = shape.heads // shape.kv_heads
-        _require(numerics.kv_code == "midrise",
-                 f"kv_code must be midrise, not {numerics.kv_code}")
+        _require(numerics.kv_code in _KV_CODES, "kv_code must be midrise or symmetric, which have "
+                 f"one number a row beside its codes, not {numerics.kv_code}")
         _require(group % queries == 0,
                  f"queries must divide the heads of a KV head ({group}), not {queries}")
         finer_bos = max(0, numerics.bos_bits - numerics.kv_bits - 1)
-        return cls(lanes=lanes, queries=queries, max_rows=window, banks=banks, form=form,
+        return cls(lanes=lanes, queries=queries, max_rows=window, banks=banks, abreast=abreast,
+                   digits=digits, rows_per_stage=rows_per_stage, form=form,
                    max_words=_ceil_div(shape.head_dim, lanes), max_heads=shape.heads,
                    streams=shape.layers * shape.kv_heads, query_bits=min(numerics.q_bits, 12),
                    weight_bits=min(numerics.p_bits + finer_bos, MANTISSA_BITS),
-                   code_bits=numerics.kv_bits, bos_bits=numerics.bos_bits)
+                   code_bits=numerics.kv_bits, bos_bits=numerics.bos_bits,
+                   kv_code=numerics.kv_code)
 
     @property
     def score(self) -> ScoreConfig:
@@ -211,14 +242,22 @@ class AttentionConfig:
         return ScoreConfig(lanes=self.lanes, queries=self.queries, beat=self.beat,
                            max_words=self.max_words, query_bits=self.query_bits,
                            code_bits=self.code_bits, bos_bits=self.bos_bits,
-                           levels_per_stage=self.levels_per_stage)
+                           kv_code=self.kv_code, levels_per_stage=self.levels_per_stage)
 
     @property
     def softmax(self) -> SoftmaxConfig:
         """Configuration of the softmax."""
         return SoftmaxConfig(queries=self.queries, max_rows=self.max_rows,
                              sum_bits=self.score.sum_bits, weight_bits=self.weight_bits,
-                             banks=self.banks, rows_per_stage=self.rows_per_stage, form=self.form)
+                             banks=self.banks, abreast=self.abreast,
+                             rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def unit(self) -> QuickFloatConfig:
+        """Configuration of each head's small-float unit."""
+        return QuickFloatConfig(digits=self.digits,
+                                int_bits=max(WORD_BITS, self.softmax.total_bits),
+                                rows_per_stage=self.rows_per_stage, form=self.form)
 
     @property
     def weighted_sum(self) -> WeightedSumConfig:
@@ -226,4 +265,4 @@ class AttentionConfig:
         return WeightedSumConfig(lanes=self.lanes, queries=self.queries, beat=self.beat,
                                  max_words=self.max_words, max_rows=self.max_rows,
                                  weight_bits=self.weight_bits, code_bits=self.code_bits,
-                                 bos_bits=self.bos_bits)
+                                 bos_bits=self.bos_bits, kv_code=self.kv_code)

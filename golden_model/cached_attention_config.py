@@ -4,7 +4,6 @@
 import dataclasses
 from dataclasses import dataclass
 
-from golden_model.arbiter_config import RequestArbiterConfig
 from golden_model.attention_config import AttentionConfig
 from golden_model.config import WORD_BITS, ModelShape, Numerics, _require
 from golden_model.head_joiner_config import HeadJoinerConfig
@@ -23,6 +22,9 @@ class CachedAttentionConfig:
 
     attention: AttentionConfig
     cache: KvCacheConfig
+    grouped: bool = False
+    """Order of the heads that come in: keys, values, queries; or, grouped, of each KV head its key,
+    its value and its queries."""
 
     def __post_init__(self) -> None:
         attention, cache = self.attention, self.cache
@@ -40,18 +42,19 @@ class CachedAttentionConfig:
                  f"cache.sinks must be at least attention.streams ({attention.streams}), not "
                  f"{cache.sinks}")
         # Their limits are this configuration's too.
-        _ = self.quantiser, self.joiner, self.arbiter
+        _ = self.quantiser, self.joiner
 
     @classmethod
     def of(cls, shape: ModelShape, numerics: Numerics, *, lanes: int, queries: int, window: int,
-           slots: int = 1, beat: int = 4, form: str = "booth",
+           slots: int = 1, beat: int = 4, abreast: int = 2, digits: int = 3,
+           grouped: bool = False, rows_per_stage: int = 3, form: str = "booth",
            ports: str = "1r1w") -> "CachedAttentionConfig":
         """Geometry that holds `slots` sequences of one model, as `AttentionConfig.of` has it."""
         attention = dataclasses.replace(AttentionConfig.of(
-            shape, numerics, lanes=lanes, queries=queries, window=window, form=form),
-            slots=slots, beat=beat)
+            shape, numerics, lanes=lanes, queries=queries, window=window, abreast=abreast,
+            digits=digits, rows_per_stage=rows_per_stage, form=form), slots=slots, beat=beat)
         streams = attention.streams
-        return cls(attention=attention, cache=KvCacheConfig(
+        return cls(attention=attention, grouped=grouped, cache=KvCacheConfig(
             lanes=lanes, rows=slots * streams * (window - 1), sinks=slots * streams,
             row_words=attention.max_words, window=window, slots=slots,
             kv_bits=attention.code_bits, bos_bits=attention.bos_bits, ports=ports))
@@ -72,6 +75,7 @@ class CachedAttentionConfig:
         attention = self.attention
         return RowQuantiserConfig(lanes=self.beat, max_n=self.max_n,
                                   code_bits=max(attention.query_bits, attention.bos_bits),
+                                  digits=attention.digits,
                                   rows_per_stage=attention.rows_per_stage, form=attention.form)
 
     @property
@@ -84,14 +88,10 @@ class CachedAttentionConfig:
                                 rows_per_stage=attention.rows_per_stage, form=attention.form)
 
     @property
-    def arbiter(self) -> RequestArbiterConfig:
-        """Configuration of the way to the small-float unit: the quantiser's and each head's."""
-        return RequestArbiterConfig(clients=1 + self.attention.queries)
-
-    @property
     def output_shift(self) -> int:
         """Shift that keeps the largest sum of `MOST_ROWS` rows within a word."""
         attention = self.attention
-        peak = ((MOST_ROWS - 1) * ((1 << attention.code_bits) - 1)
-                + (1 << attention.bos_bits) - 1)
+        rows, first = ((1 << bits) - 1 if attention.kv_code == "midrise" else 1 << bits - 1
+                       for bits in (attention.code_bits, attention.bos_bits))
+        peak = (MOST_ROWS - 1) * rows + first
         return peak.bit_length() + attention.weight_bits - (WORD_BITS - 17)

@@ -42,5 +42,5 @@ class HeadJoinerConfig:
 
     @property
     def latency(self) -> int:
-        """Cycles from the later of the last sums and the last scale to the first words."""
+        """Cycles from the last scale to the first words, if their sums are there."""
         return 3 + self.scale.latency

@@ -76,7 +76,7 @@ class KvCacheConfig:
         _one_of(self, kv_bits=(3, 4), bos_bits=(4,), secded=(False, True), ports=("1r1w", "1rw"))
         _require(self.cells != "spram" or self.ports == "1rw",
                  f"ports must be 1rw with cells spram, not {self.ports}")
-        _ = self.memories
+        _ = self.key_memories
 
     @property
     def code_memory(self) -> SramConfig:
@@ -100,14 +100,19 @@ class KvCacheConfig:
         return SramConfig(depth=depth, width=width, ports=ports, cells=cells)
 
     @property
-    def memories(self) -> tuple[SramConfig, ...]:
-        """Memories of keys; those of values are the same."""
-        return self.code_memory, self.sink_memory, self.scale_memory
+    def key_memories(self) -> tuple[SramConfig, ...]:
+        """Memories beside the keys: their codes, first tokens' codes, scales of keys, of values."""
+        return self.code_memory, self.sink_memory, self.scale_memory, self.scale_memory
+
+    @property
+    def value_memories(self) -> tuple[SramConfig, ...]:
+        """Memories of values, without their scales."""
+        return self.key_memories[:2]
 
     @property
     def memory_bits(self) -> int:
         """Bits of all memories, keys and values."""
-        return 2 * sum(memory.bits for memory in self.memories)
+        return sum(memory.bits for memory in (*self.key_memories, *self.value_memories))
 
     def check_fits(self, memory_bits: int, target: str) -> None:
         """Raise ``ValueError`` if `target` has fewer bits of block RAM than the cache takes."""

@@ -4,17 +4,10 @@
 from dataclasses import dataclass
 
 from golden_model.config import WORD_BITS, _at_least, _ceil_div, _require
-from golden_model.quant_config import (
-    MANTISSA_BITS,
-    MultiplierConfig,
-    RoundingShifterConfig,
-    SmallFloatUnitConfig,
-)
+from golden_model.quant_config import MANTISSA_BITS, MultiplierConfig, RoundingShifterConfig
+from golden_model.quick_float_config import QuickFloatConfig
 
 __all__ = ["RowQuantiserConfig"]
-
-_BYTE_STEPS = 2
-_BIT_STEPS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +15,13 @@ class RowQuantiserConfig:
     """Geometry of the quantiser of one head's query, key or value."""
 
     lanes: int = 4
-    """Words a beat; ``n / 32`` of them keep up with the small-float unit."""
+    """Words a beat."""
     max_n: int = 128
     """Longest head."""
     code_bits: int = 8
     """Most bits of a code."""
+    digits: int = 3
+    """Quotient digits a cycle."""
     rows_per_stage: int = 3
     form: str = "booth"
 
@@ -48,13 +43,39 @@ class RowQuantiserConfig:
         return (self.lanes - 1).bit_length()
 
     @property
-    def peak_latency(self) -> int:
-        """Cycles from a head's last word until its peak is a small float.
+    def buffers(self) -> int:
+        """Heads whose words have room: one comes in, one waits for its ratio, one is coded."""
+        return 4
 
-        Magnitudes, their tree, the running maximum; then the peak moves up by bytes and by bits
-        and is rounded.
-        """
-        return 1 + self.tree_levels + 1 + _BYTE_STEPS + _BIT_STEPS + 1
+    @property
+    def peak_latency(self) -> int:
+        """Cycles from a head's last word until its peak is there: magnitudes, tree, maximum."""
+        return 1 + self.tree_levels + 1
+
+    @property
+    def ratio_unit(self) -> QuickFloatConfig:
+        """Unit that divides the levels by the peak."""
+        return QuickFloatConfig(operations=("from_int", "div"), digits=self.digits,
+                                int_bits=WORD_BITS, rows_per_stage=self.rows_per_stage,
+                                form=self.form)
+
+    @property
+    def scale_unit(self) -> QuickFloatConfig:
+        """Unit that makes the scales."""
+        return QuickFloatConfig(operations=("mul", "div"), digits=self.digits,
+                                rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def ratio_latency(self) -> int:
+        """Cycles from a peak's taking to its ratio's."""
+        unit = self.ratio_unit.latency
+        return unit["from_int"] + 1 + unit["div"]
+
+    @property
+    def scale_latency(self) -> int:
+        """Cycles from a ratio's taking until the scale is out."""
+        unit = self.scale_unit.latency
+        return 1 + unit["mul"] + 1 + unit["div"] + 1
 
     @property
     def multiplier(self) -> MultiplierConfig:
@@ -74,13 +95,16 @@ class RowQuantiserConfig:
         """Cycles from a word's reading out of the buffer to its code on ``o``."""
         return 1 + self.multiplier.latency + self.shifter.latency + 1
 
-    def interval(self, unit: SmallFloatUnitConfig, n: int) -> int:
+    @property
+    def head_latency(self) -> int:
+        """Cycles from a head's last word to its first codes, if nothing is ahead of it."""
+        return self.peak_latency + self.ratio_latency + 1 + self.latency
+
+    def interval(self, n: int) -> int:
         """Cycles a head when heads of one length follow each other without a stall.
 
-        One multiplication and two divisions; or, with too few lanes, from one head's ratio through
-        its codes to the next one's.
+        What takes longest of: words in, and their peak; the ratio; the scale; words out again.
         """
-        scalar = unit.latency["mul"] + 2 * unit.latency["div"] + 3
         beats = _ceil_div(n, self.lanes)
-        return max(scalar, unit.latency["div"] + 1 + beats + self.latency,
-                   beats + self.peak_latency + 2)
+        return max(beats + self.peak_latency + 1, self.ratio_latency + 1, self.scale_latency - 1,
+                   beats + 1)

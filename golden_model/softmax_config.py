@@ -6,7 +6,7 @@ Latencies are cycles from operands to results.
 
 from dataclasses import dataclass
 
-from golden_model.config import WORD_BITS, _at_least, _require
+from golden_model.config import WORD_BITS, _at_least, _one_of, _require
 from golden_model.quant_config import (
     MANTISSA_BITS,
     MultiplierConfig,
@@ -116,11 +116,14 @@ class SoftmaxConfig:
     """Bits of a value weight's code."""
     banks: int = 3
     """Passes whose scores are kept: 3 lets three overlap, a fourth hides latencies between them."""
+    abreast: int = 1
+    """Rows of one head that are weighed in a cycle."""
     rows_per_stage: int = 3
     form: str = "booth"
 
     def __post_init__(self) -> None:
         _at_least(self, queries=1, max_rows=1, banks=2)
+        _one_of(self, abreast=(1, 2, 4))
         _require(self.max_rows <= 4096, f"max_rows must be at most 4096, not {self.max_rows}")
         _require(2 <= self.weight_bits <= 16,
                  f"weight_bits must lie in 2..16, not {self.weight_bits}")
@@ -142,6 +145,11 @@ class SoftmaxConfig:
         """Configuration of one head's quantiser; a code is unsigned, so its sign bit is spare."""
         return ScaleLanesConfig(lanes=1, in_bits=WORD_BITS + 1, out_bits=self.weight_bits + 1,
                                 rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def weigh_latency(self) -> int:
+        """Cycles from a row's reading to what a pass leaves for its scales."""
+        return 1 + self.value_weight.latency + (self.abreast > 1)
 
     @property
     def total_bits(self) -> int:

@@ -13,17 +13,17 @@ from golden_model import smallfloat
 from golden_model.arrays import Floats, Ints
 from golden_model.attention.head_scales import HeadScalesCycles, code_ratio, head_scale, score_unit
 from golden_model.attention.log_score import log_scores
-from golden_model.attention.scale_join import port_order
-from golden_model.attention.score import Load, ScoreCycles, row_words, scores
+from golden_model.attention.score import Load, ScoreCycles, Word, row_words, scores
 from golden_model.attention.softmax import FRACTION_BITS
 from golden_model.attention.softmax_cycles import SoftmaxCycles
 from golden_model.attention.value_weight import common_exponent, value_weights
 from golden_model.attention.weighted_sum import WeightedSumCycles, weighted_sums
 from golden_model.attention_config import AttentionConfig
 from golden_model.quant_config import SmallFloatUnitConfig
+from golden_model.quick_float_config import QuickFloatConfig
 
-__all__ = ["AttentionCycles", "PassWeights", "attention_cycles", "attention_heads", "bounds",
-           "pass_weights", "score_scale_of"]
+__all__ = ["AttentionCycles", "EngineCycles", "EngineStep", "PassWeights", "attention_cycles",
+           "attention_heads", "bounds", "pass_weights", "score_scale_of"]
 
 
 class PassWeights(NamedTuple):
@@ -115,44 +115,73 @@ def bounds(config: AttentionConfig, heads: int, kv_heads: int, rows: int,
             "engines": passes * rows * words, "dependent": (passes + 1) * rows * words}
 
 
-def attention_cycles(config: AttentionConfig, unit: SmallFloatUnitConfig, *, heads: int, rows: int,
-                     head_dim: int, joined: bool = False) -> AttentionCycles:
-    """Cycles while all inputs are offered, all results are taken and each head has its own unit.
+class EngineStep(NamedTuple):
+    """What is transferred in one cycle."""
 
-    With `joined`, behind a :class:`hw.attention.scale_join.ScaleJoin`: value rows are read a first
-    time beside the keys.
+    query: bool
+    query_scale: bool
+    """``i_query_scale.ready``."""
+    key: bool
+    value: bool
+    sum: bool
+    scale: bool
+
+
+class EngineCycles:
+    """Handshakes of attention in one command, whose passes it has been given, cycle by cycle.
+
+    `unit` is what each head's small floats are made by.
     """
+
+    def __init__(self, config: AttentionConfig, unit: QuickFloatConfig | SmallFloatUnitConfig,
+                 passes: int, load: Load) -> None:
+        self.score, self.weighted = ScoreCycles(config.score), WeightedSumCycles(
+            config.weighted_sum)
+        self.softmax, self.scales = SoftmaxCycles(config.softmax), HeadScalesCycles(
+            config.softmax, unit)
+        self.load = load
+        self.waiting = [passes, passes]
+        """Passes that scores and weighted sums were not told of yet."""
+
+    def step(self, query: bool, query_scale: bool, key: Word | None, value: Word | None,
+             sum_ready: bool, scale_ready: bool) -> EngineStep:
+        """Go through one cycle, given what is offered and taken."""
+        score, softmax, scales = self.score, self.softmax, self.scales
+        command, then = (self.load if left else None for left in self.waiting)
+        # Whether something is valid does not depend on who takes it.
+        unit_valid, ratio_valid = scales.unit_valid, scales.ratio_valid
+        weights = self.weighted.step(then, softmax.pipe[-1], value, sum_ready)
+        shown = softmax.step(unit_valid, score.last if score.valid else None,
+                             scales.takes_total, ratio_valid, weights.weight)
+        found = score.step(command, query, key, shown.i)
+        scalar = scales.step(query_scale, shown.unit, shown.total, shown.ratio, scale_ready)
+        self.waiting[0] -= found.command
+        self.waiting[1] -= weights.command
+        return EngineStep(found.query, scalar.query, found.row, weights.row, weights.o,
+                          scalar.scale)
+
+
+def attention_cycles(config: AttentionConfig, unit: QuickFloatConfig | SmallFloatUnitConfig, *,
+                     heads: int, rows: int, head_dim: int) -> AttentionCycles:
+    """Cycles while all inputs are offered, all results are taken and each head has its own unit."""
     passes, words = heads // config.queries, -(-head_dim // config.lanes)
     load = Load(-(-head_dim // config.beat), words)
-    score, weighted = ScoreCycles(config.score), WeightedSumCycles(config.weighted_sum)
-    softmax, scales = SoftmaxCycles(config.softmax), HeadScalesCycles(config.softmax, unit)
-    row = row_words(rows, words)
+    engine, row = EngineCycles(config, unit, passes, load), row_words(rows, words)
+    engine.waiting = [0, 0]  # the command is taken in cycle 0
     took = AttentionCycles([], [], [], [], [])
-    waiting = [passes, passes]  # commands that scores and weighted sums were not given yet
-    order = [scales for scales in port_order(passes, config.banks) for _ in row]
     queries, cycle = heads, 0
     while len(took.sums) < heads * load.beats or len(took.scales) < heads:
         key, value = (row[len(port) % len(row)] if len(port) < passes * len(row) else None
                       for port in (took.keys, took.values))
-        if joined:
-            turn = order[min(len(took.keys) + len(took.values), len(order) - 1)]
-            key, value = (key, None) if turn else (None, value)
-        command, then = (load if left and cycle else None for left in waiting)
-        # Whether something is valid does not depend on who takes it.
-        unit_valid, ratio_valid = scales.unit_valid, scales.ratio_valid
-        weights = weighted.step(then, softmax.pipe[-1], value, True)
-        shown = softmax.step(unit_valid, score.last if score.valid else None,
-                             scales.takes_total, ratio_valid, weights.weight)
-        found = score.step(command, len(took.queries) < heads * load.beats, key, shown.i)
-        scalar = scales.step(queries > 0, shown.unit, shown.total, shown.ratio, True)
-        queries -= scalar.query and queries > 0
-        waiting[0] -= found.command
-        waiting[1] -= weights.command
-        for port, taken in ((took.queries, found.query), (took.keys, found.row),
-                            (took.values, weights.row), (took.sums, weights.o),
-                            (took.scales, scalar.scale)):
+        found = engine.step(len(took.queries) < heads * load.beats, queries > 0, key, value,
+                            True, True)
+        queries -= found.query_scale and queries > 0
+        for port, taken in ((took.queries, found.query), (took.keys, found.key),
+                            (took.values, found.value), (took.sums, found.sum),
+                            (took.scales, found.scale)):
             if taken:
                 port.append(cycle)
+        if not cycle:
+            engine.waiting = [passes, passes]
         cycle += 1
     return took
-

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Golden model of :mod:`hw.attention.cached_attention`: words of tokens, and bounds of cycles."""
+"""Golden model of :mod:`hw.attention.cached_attention`: words of tokens.
+
+Cycles are in :mod:`golden_model.attention.cached_attention_cycles`.
+"""
 
 from typing import NamedTuple
 
@@ -7,17 +10,13 @@ import numpy as np
 
 from golden_model.arrays import Floats, Ints
 from golden_model.attention.attend import AttentionWidths, attend
-from golden_model.attention.attention import attention_cycles
-from golden_model.attention.head_scales import PROGRAM
 from golden_model.cached_attention_config import CachedAttentionConfig
 from golden_model.config import ModelShape, Numerics
 from golden_model.formats import decode_kv_scale, encode_kv_scale
 from golden_model.kv.cache import KvCache
 from golden_model.kv.row_code import quantize_query, quantize_row, row_steps
-from golden_model.kv.row_quantiser import head_cycles
-from golden_model.quant_config import SmallFloatUnitConfig
 
-__all__ = ["CachedAttention", "CycleBounds", "Words", "command_fields", "cycle_bounds"]
+__all__ = ["CachedAttention", "Words", "command_fields"]
 
 
 class Words(NamedTuple):
@@ -25,13 +24,6 @@ class Words(NamedTuple):
 
     x: Ints
     scale: Floats
-
-
-class CycleBounds(NamedTuple):
-    """Cycles from a command to the last word of its first repeat."""
-
-    least: int
-    most: int
 
 
 def command_fields(config: CachedAttentionConfig, heads: int, kv_heads: int,
@@ -70,8 +62,8 @@ class CachedAttention:
                 self.cache.append(slot, stream + head, bool(value), self._words(row),
                                   int(encode_kv_scale(scales[head])))
         queries, q_scale = quantize_query(q.x, q.scale, numerics.q_bits)
-        (keys, key_scale), (values, value_scale) = (
-            self._rows(slot, stream, len(k.x), value) for value in (False, True))
+        keys, key_scale, value_scale = self._rows(slot, stream, len(k.x), False)
+        values, *_ = self._rows(slot, stream, len(k.x), True)
         words, scale = attend(
             queries[None, None], q_scale[None, None], keys.astype(self._widths.score_carrier),
             key_scale, values.astype(self._widths.output_carrier), value_scale,
@@ -84,8 +76,12 @@ class CachedAttention:
         padded: list[list[int]] = np.pad(row, (0, -row.size % lanes)).reshape(-1, lanes).tolist()
         return padded
 
-    def _rows(self, slot: int, stream: int, heads: int, value: bool) -> tuple[Ints, Floats]:
-        """Read steps [1, heads, T, n] and scales [1, heads, T] of what the newest token sees."""
+    def _rows(self, slot: int, stream: int, heads: int,
+              value: bool) -> tuple[Ints, Floats, Floats]:
+        """Read steps [1, heads, T, n] and scales [1, heads, T], both sides', of the newest token's.
+
+        Scales come with the keys.
+        """
         numerics, n = self._numerics, self._shape.head_dim
         steps, scales = [], []
         for head in range(heads):
@@ -94,31 +90,6 @@ class CachedAttention:
             codes = np.array([word.codes for word in words]).reshape(len(ends), -1)[:, :n]
             steps.append([row_steps(row, numerics.bos_bits if end.bos else numerics.kv_bits,
                                     numerics.kv_code) for row, end in zip(codes, ends)])
-            scales.append([end.scale for end in ends])
-        return np.array(steps)[None], decode_kv_scale(np.array(scales, np.uint16))[None]
-
-
-def cycle_bounds(config: CachedAttentionConfig, unit: SmallFloatUnitConfig, *, heads: int,
-                 kv_heads: int, rows: int, n: int) -> CycleBounds:
-    """Bounds while words are offered in time, results are taken, and the unit serves nobody else.
-
-    At least, the last query is coded behind all other heads, and then its rows of keys and of
-    values are read one after the other.  At most, nothing overlaps: all heads are coded and
-    appended, attention runs behind its join, and each of its operations waits for one of each other
-    client, and holds up the quantiser once.
-    """
-    attention, fields = config.attention, command_fields(config, heads, kv_heads, n)
-    coded = head_cycles(config.quantiser, unit, [(n, "midrise")] * (2 * kv_heads)
-                        + [(n, "query")] * heads)
-    passes, words, beats = fields["passes"], fields["words"], fields["beats"]
-    tail = config.joiner.latency + heads * beats
-    least = coded[-1].codes[-1] + 2 * rows * words + tail - 1
-    operation = max(unit.latency[name] for name in PROGRAM) + 1
-    operations = passes * attention.queries * len(PROGRAM)
-    contention = operations * operation * config.arbiter.clients
-    appends = 2 * kv_heads * (words + 4)  # a word that is full, a look-up
-    reads = 3 * passes * (config.cache.read_latency + 2)
-    alone = attention_cycles(attention, unit, heads=heads, rows=rows, head_dim=n, joined=True)
-    most = (max(coded[-1].codes[-1], coded[-1].scale) + appends + reads + alone.total + contention
-            + tail)
-    return CycleBounds(least, most)
+            scales.append([[end.scale, end.value_scale] for end in ends])
+        both = decode_kv_scale(np.array(scales, np.uint16))[None]
+        return np.array(steps)[None], both[..., 0], both[..., 1]

@@ -9,7 +9,7 @@ from golden_model import smallfloat
 from golden_model.arrays import Floats, Ints
 from golden_model.head_joiner_config import HeadJoinerConfig
 
-__all__ = ["JoinCycles", "join_cycles", "join_heads"]
+__all__ = ["JoinCycles", "JoinerCycles", "JoinerStep", "join_cycles", "join_heads"]
 
 
 class JoinCycles(NamedTuple):
@@ -32,6 +32,54 @@ def join_heads(sums: Ints, scales: Floats, shift: int) -> tuple[Ints, Floats]:
     return words.reshape(-1), smallfloat.shift(np.ones(()), place)
 
 
+class JoinerStep(NamedTuple):
+    """What is transferred in one cycle."""
+
+    loaded: bool
+    """Whether all sums and scales are in since this cycle."""
+    scale: bool
+    word: bool
+
+
+class JoinerCycles:
+    """Handshakes of one vector whose command was taken, while every result is taken at once."""
+
+    def __init__(self, config: HeadJoinerConfig, heads: int, beats: int) -> None:
+        self.sums, self.scales = heads * beats, heads
+        """What is still to come."""
+        self.words = heads * beats
+        """What is still to be read."""
+        self.wait = 1
+        """Cycles from the last scale to the common one."""
+        self.pipe = [False] * (1 + config.scale.latency)
+        self.scaled = False
+
+    @property
+    def sum_ready(self) -> bool:
+        """Whether sums are taken."""
+        return self.sums > 0
+
+    @property
+    def scale_ready(self) -> bool:
+        """Whether scales are taken."""
+        return self.scales > 0
+
+    def step(self, total: bool, scale: bool) -> JoinerStep:
+        """Go through one cycle, given what is offered."""
+        shown, first, sends = self.pipe[-1], False, False
+        if not self.scales:
+            sends = not self.wait
+            self.wait = 0
+        first, self.scaled = sends and not self.scaled, self.scaled or sends
+        reads = sends and self.words > self.sums
+        self.pipe = [reads, *self.pipe[:-1]]
+        self.words -= reads
+        ended = (self.sums or self.scales) and self.sums <= total and self.scales <= scale
+        self.sums -= total and self.sums > 0
+        self.scales -= scale and self.scales > 0
+        return JoinerStep(bool(ended), first, shown)
+
+
 def join_cycles(config: HeadJoinerConfig, vectors: list[tuple[int, int, int]]) -> list[JoinCycles]:
     """Cycles of consecutive vectors from reset on, while nothing waits for anybody else.
 
@@ -43,10 +91,10 @@ def join_cycles(config: HeadJoinerConfig, vectors: list[tuple[int, int, int]]) -
     result: list[JoinCycles] = []
     command = 0
     for heads, beats, passes in vectors:
-        loaded = command + heads * beats
-        first = loaded + config.latency
+        scaled = command + heads
+        first = scaled + config.latency
         words = list(range(first, first + passes * heads * beats))
-        result.append(JoinCycles(command, list(range(command + 1, loaded + 1)),
-                                 list(range(command + 1, command + 1 + heads)), words, loaded + 2))
-        command = loaded + 2 + passes * heads * beats
+        result.append(JoinCycles(command, list(range(command + 1, command + heads * beats + 1)),
+                                 list(range(command + 1, scaled + 1)), words, scaled + 2))
+        command = scaled + 2 + passes * heads * beats
     return result

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from golden_model import smallfloat
 from golden_model.arrays import Floats, Ints
 from golden_model.quant_config import SmallFloatUnitConfig
+from golden_model.quick_float_config import QuickFloatConfig
 from golden_model.softmax_config import SoftmaxConfig
 
 __all__ = ["HeadScalesCycles", "HeadScalesStep", "code_ratio", "head_scale", "score_unit"]
@@ -50,10 +51,13 @@ class HeadScalesStep(NamedTuple):
 class HeadScalesCycles:
     """Handshakes of the scalar part, every head with a unit to itself."""
 
-    def __init__(self, config: SoftmaxConfig, unit: SmallFloatUnitConfig) -> None:
+    def __init__(self, config: SoftmaxConfig,
+                 unit: QuickFloatConfig | SmallFloatUnitConfig) -> None:
         self.config, self.unit = config, unit
         self.count = self.waiting = 0
         self.step_number: int | None = None
+        self.back = 0
+        """The step that goes on behind a unit that was made in between."""
         self.left = 0
         self.unit_waits = self.unit_valid = self.ratio_waits = self.ratio_valid = False
 
@@ -87,7 +91,7 @@ class HeadScalesCycles:
             self.left -= 1
         else:
             finished = self.step_number
-            self._finish(finished)
+            self._finish(finished, full and not unit_waits)
         return HeadScalesStep(not full, unit_valid, finished == len(PROGRAM) - 1, ratio_valid,
                               waiting > 0)
 
@@ -95,13 +99,19 @@ class HeadScalesCycles:
         """Begin a step in the next cycle."""
         self.step_number, self.left = step, self.unit.latency[PROGRAM[step]]
 
-    def _finish(self, step: int) -> None:
-        """End a step with its responses; begin the next."""
+    def _finish(self, step: int, unit: bool) -> None:
+        """End a step with its responses; begin the next, or a unit if there are its scales."""
         if step == RATIO_STEP:
             self.ratio_waits = True
         if step == 0:
             self.unit_waits, self.count, self.step_number = True, 0, None
+            if self.back:
+                self._start(self.back)
+            self.back = 0
         elif step == len(PROGRAM) - 1:
             self.waiting, self.step_number = self.config.queries, None
+        elif unit and step >= RATIO_STEP:
+            self.back = step + 1
+            self._start(0)
         else:
             self._start(step + 1)

@@ -67,7 +67,7 @@ class SoftmaxCycles:
         return SoftmaxStep(unit_taken, accepts, total, ratio_taken, shown)
 
     def _weigh(self, given: bool) -> None:
-        """Second stage: a row a cycle, without gaps."""
+        """Second stage: ``abreast`` rows a cycle, without gaps."""
         begin = (bool(self.stored) and self.stored[0][0] <= self.cycle and self.owed < TOTALS
                  and self.left <= 1)
         if given:
@@ -75,10 +75,10 @@ class SoftmaxCycles:
         self.left = max(0, self.left - 1)
         self.owed += begin - given
         if begin:
-            self.left = self.stored.popleft()[1]
-            self.rows.append(self.left)
+            self.rows.append(self.stored.popleft()[1])
+            self.left = -(-self.rows[-1] // self.config.abreast)
             # The last row is read `left` cycles later, then weighed, then its totals are queued.
-            self.done.append(self.cycle + self.left + 1 + self.config.value_weight.latency + 1)
+            self.done.append(self.cycle + self.left + self.config.weigh_latency + 1)
 
     def _encode(self, ratio: bool, advance: bool) -> tuple[bool, bool]:
         """Third stage: whether the ratio is taken and a bank is free again."""

@@ -15,7 +15,8 @@ __all__ = ["WeightedSumCycles", "WeightedSumStep", "weighted_sums"]
 
 def weighted_sums(config: WeightedSumConfig, weights: Ints, codes: Ints) -> Ints:
     """Multiply weights [T, queries] and a pass's rows of codes [T, n]: [queries, n]."""
-    return np.asarray(weights.T @ bos_steps(codes, config.code_bits, config.bos_bits))
+    steps = bos_steps(codes, config.code_bits, config.bos_bits, config.kv_code)
+    return np.asarray(weights.T @ steps)
 
 
 class WeightedSumStep(NamedTuple):

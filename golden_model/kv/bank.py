@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stored words of keys or values, as bits that may flip."""
+"""Stored words of keys or values, and beside keys all scales, as bits that may flip."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,25 +10,28 @@ from golden_model.kv_config import SCALE_BITS, KvCacheConfig
 
 __all__ = ["MEMORIES", "Bank", "Found"]
 
-MEMORIES = ("codes", "sinks", "scales")
+MEMORIES = ("codes", "sinks", "scales", "value_scales")
 
 
 class Found(NamedTuple):
-    """One word with its row's scale; zeros where they cannot be told."""
+    """One word with its row's scale and its value row's; zeros where they cannot be told."""
 
     codes: tuple[int, ...]
     scale: int
+    value_scale: int
     state: State
 
 
 class Bank:
-    """Three memories: codes, first tokens' codes, scales."""
+    """Codes, first tokens' codes; of `keys` also scales, the values' among them."""
 
-    def __init__(self, config: KvCacheConfig) -> None:
-        self.config = config
+    def __init__(self, config: KvCacheConfig, keys: bool = True) -> None:
+        self.config, self.keys = config, keys
         self.widths = {"codes": config.lanes * config.kv_bits,
-                       "sinks": config.lanes * config.bos_bits, "scales": SCALE_BITS}
-        self.words = {name: [0] * memory.depth for name, memory in zip(MEMORIES, config.memories)}
+                       "sinks": config.lanes * config.bos_bits, "scales": SCALE_BITS,
+                       "value_scales": SCALE_BITS}
+        memories = config.key_memories if keys else config.value_memories
+        self.words = {name: [0] * memory.depth for name, memory in zip(MEMORIES, memories)}
 
     def _encode(self, name: str, data: int) -> int:
         return encode_word(self.widths[name], data) if self.config.secded else data
@@ -43,19 +46,24 @@ class Bank:
         name, bits = ("sinks", self.config.bos_bits) if at.bos else ("codes", self.config.kv_bits)
         self.words[name][at.code] = self._encode(
             name, sum((code & (1 << bits) - 1) << bits * n for n, code in enumerate(codes)))
-        if at.last_word:
+        if at.last_word and self.keys:
             self.words["scales"][at.scale] = self._encode("scales", scale)
 
+    def write_scale(self, at: Address, scale: int) -> None:
+        """Store a value row's scale."""
+        self.words["value_scales"][at.scale] = self._encode("value_scales", scale)
+
     def read(self, at: Address) -> Found:
-        """Read a word and its row's scale."""
+        """Read a word and, of keys, both scales."""
         name, bits = ("sinks", self.config.bos_bits) if at.bos else ("codes", self.config.kv_bits)
         data, state = self._decode(name, at.code)
-        scale, other = self._decode("scales", at.scale)
-        worst = max(state, other, key=lambda one: one.value)
+        scales = [self._decode(name, at.scale) for name in MEMORIES[2:] if self.keys]
+        worst = max([state, *(other for _, other in scales)], key=lambda one: one.value)
         if worst is State.UNCORRECTABLE:
-            return Found((0,) * self.config.lanes, 0, worst)
+            return Found((0,) * self.config.lanes, 0, 0, worst)
+        scale, value_scale = (found for found, _ in scales or [(0, State.CLEAN)] * 2)
         return Found(tuple(data >> bits * n & (1 << bits) - 1 for n in range(self.config.lanes)),
-                     scale, worst)
+                     scale, value_scale, worst)
 
     def flip(self, name: str, address: int, bit: int) -> None:
         """Flip one stored bit."""

@@ -18,10 +18,11 @@ __all__ = ["KvCache", "Row", "Word"]
 
 
 class Word(NamedTuple):
-    """One word on ``o_k`` or ``o_v``."""
+    """One word on ``o_k`` or ``o_v``; the latter has no scales."""
 
     codes: tuple[int, ...]
     scale: int
+    value_scale: int
     bos: bool
     last_word: bool
     last: bool
@@ -117,16 +118,30 @@ class KvCache:
             self.errors.add("unwritten")
         if sequence is None or not sequence.rows[value, stream]:
             zeros = (0,) * self.config.lanes
-            return [Word(zeros, 0, False, n == count - 1, n == count - 1) for n in range(count)]
-        return [Word(word, row.scale, bos, n == count - 1, last and n == count - 1)
-                for row, bos, last in self._seen(sequence.rows[value, stream])
+            return [Word(zeros, 0, 0, False, n == count - 1, n == count - 1) for n in range(count)]
+        seen = self._seen(sequence.rows[value, stream])
+        return [Word(word, *scales, bos, n == count - 1, last and n == count - 1)
+                for (row, bos, last), scales in zip(seen, self._scales(sequence, stream, value))
                 for n, word in enumerate(row.words)]
+
+    def _scales(self, sequence: _Sequence, stream: int, value: bool) -> list[tuple[int, int]]:
+        """Scales of the visible rows of keys, and of values if both sides are equally long."""
+        if value:
+            return [(0, 0)] * len(sequence.rows[True, stream])
+        keys, values = (sequence.rows[side, stream] for side in (False, True))
+        both = len(keys) == len(values)
+        return [(keys[token].scale, values[token].scale if both else 0)
+                for token in self._tokens(keys)]
 
     def _seen(self, rows: list[Row]) -> list[tuple[Row, bool, bool]]:
         """Pick what the newest row's token sees; tell the first token's row and the last one."""
-        window = self.geometry.window if self.geometry else 2
-        seen = visible(len(rows) - 1, 1, window)[0].nonzero()[0].tolist()
+        seen = self._tokens(rows)
         return [(rows[token], token == 0, token == seen[-1]) for token in seen]
+
+    def _tokens(self, rows: list[Row]) -> list[int]:
+        window = self.geometry.window if self.geometry else 2
+        seen: list[int] = visible(len(rows) - 1, 1, window)[0].nonzero()[0].tolist()
+        return seen
 
     def length(self, slot: int) -> int:
         """Tokens that a slot holds."""

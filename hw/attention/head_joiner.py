@@ -34,12 +34,14 @@ def sums_layout(config: HeadJoinerConfig):
 class HeadJoiner(wiring.Component):
     """``O_hi * s_h`` of all heads as words of one power of two, rounded and saturated: section 8.
 
-    All sums and scales of a token are kept until the largest exponent ``E`` of a scale is known.
-    Then the words leave at a beat a cycle, the first ``config.latency`` cycles after the last sums
-    or scale, as often as the command says: a quantiser wants them twice.  They are
-    ``O_hi * s_h / 2**(E + shift)``, of the scale ``2**(E + shift)``; if all scales are zero, so are
-    words and scale.  One vector at a time: the next command is accepted when all words were read
-    and the scale was taken.  :mod:`golden_model.attention.head_joiner` states every cycle.
+    All scales of a token are waited for, so that the largest exponent ``E`` is known.  Then words
+    leave at a beat a cycle as far as sums have come, which are kept meanwhile: the first
+    ``config.latency`` cycles after the last scale, the last ``config.latency - 1`` after the last
+    sums, if these are later; and all of them as often as the command says: a quantiser wants them
+    twice.  They are ``O_hi * s_h / 2**(E + shift)``, of the scale ``2**(E + shift)``; if all scales
+    are zero, so are words and scale.  One vector at a time: the next command is accepted when all
+    words were read and the scale was taken.  :mod:`golden_model.attention.head_joiner` states every
+    cycle.
 
     ``i``, ``i_scale`` and ``o_scale`` are registered.
 
@@ -77,18 +79,20 @@ class HeadJoiner(wiring.Component):
         m.submodules.scales = scales = memory.Memory(shape=SMALL_FLOAT, depth=config.max_heads,
                                                      init=[])
         command = Signal(self.i_command.p.shape(), reset_less=True)
-        address = Signal(range(config.max_beats))
-        beat, head = Signal(range(config.max_beats + 1)), Signal(range(config.max_heads + 1))
+        address, count = Signal(range(config.max_beats)), Signal(range(config.max_beats + 1))
         scale_head, passes = Signal(range(config.max_heads + 1)), Signal(2)
         top, place = (Signal(signed(EXPONENT_BITS), name="top"),
                       Signal(signed(EXPONENT_BITS + 2), name="place", reset_less=True))
         some, waiting = Signal(), Signal()  # `waiting`: a beat was read
+        idle, loading, moves = Signal(), Signal(), Signal()
+        _, load_ends = self.walk(m, command, idle, sums_in := Signal(), "in")
+        head, ends = self.walk(m, command, idle, moves, "out")
 
-        sums_in, scales_in = sums.write_port(), scales.write_port()
+        write, scales_in = sums.write_port(), scales.write_port()
         sums_out, scales_out = sums.read_port(), scales.read_port()
         m.d.comb += [
-            sums_in.addr.eq(address), sums_in.data.eq(self.i.p.sums),
-            sums_in.en.eq(self.i.valid & self.i.ready),
+            self.i.ready.eq(loading), sums_in.eq(self.i.valid & loading),
+            write.addr.eq(count), write.data.eq(self.i.p.sums), write.en.eq(sums_in),
             scales_in.addr.eq(scale_head), scales_in.data.eq(self.i_scale.payload),
             scales_in.en.eq(self.i_scale.valid & self.i_scale.ready),
             sums_out.addr.eq(address), scales_out.addr.eq(head),
@@ -96,54 +100,46 @@ class HeadJoiner(wiring.Component):
             lanes.i.p.shift.eq(-place), lanes.i.valid.eq(waiting),
         ]
         wiring.connect(m, lanes.o, wiring.flipped(self.o))
+        with m.If(sums_in):
+            m.d.sync += count.eq(count + 1)
+            with m.If(load_ends):
+                m.d.sync += loading.eq(0)
         with m.If(scales_in.en):
             m.d.sync += scale_head.eq(scale_head + 1)
             with m.If(self.i_scale.p.m.any()):
                 m.d.sync += some.eq(1)
                 with m.If(self.i_scale.p.e > top):
                     m.d.sync += top.eq(self.i_scale.p.e)
-
-        # Of each head so many beats, whether they come or go.
-        moves, ends = Signal(), Signal()
-        m.d.comb += ends.eq((beat == command.beats - 1) & (head == command.heads - 1))
         with m.If(moves):
-            m.d.sync += [address.eq(address + 1), beat.eq(beat + 1)]
-            with m.If(beat == command.beats - 1):
-                m.d.sync += [beat.eq(0), head.eq(head + 1)]
+            m.d.sync += address.eq(Mux(ends, 0, address + 1))
 
         free = ~waiting | lanes.i.ready
         m.d.comb += [sums_out.en.eq(free), scales_out.en.eq(free)]
         with m.If(free):
-            m.d.sync += waiting.eq(0)
+            m.d.sync += waiting.eq(moves)
         with m.If(self.o_scale.ready):
             m.d.sync += self.o_scale.valid.eq(0)
         with m.FSM():
             with m.State("COMMAND"):
-                m.d.comb += self.i_command.ready.eq(~self.o_scale.valid)
+                m.d.comb += [self.i_command.ready.eq(~self.o_scale.valid), idle.eq(1)]
                 with m.If(self.i_command.valid & self.i_command.ready):
                     m.d.sync += [command.eq(self.i_command.payload),
-                                 passes.eq(self.i_command.p.passes),
-                                 address.eq(0), beat.eq(0), head.eq(0), scale_head.eq(0),
-                                 top.eq(NO_EXPONENT), some.eq(0)]
-                    m.next = "LOAD"
-            with m.State("LOAD"):
+                                 passes.eq(self.i_command.p.passes), loading.eq(1),
+                                 count.eq(0), scale_head.eq(0), top.eq(NO_EXPONENT), some.eq(0)]
+                    m.next = "SCALES"
+            with m.State("SCALES"):
                 scaled = scale_head == command.heads
-                loaded = head == command.heads
-                m.d.comb += [self.i_scale.ready.eq(~scaled), self.i.ready.eq(~loaded),
-                             moves.eq(self.i.valid & ~loaded)]
+                m.d.comb += self.i_scale.ready.eq(~scaled)
                 # A beat of the vector before may still wait for its turn, with its place.
-                with m.If(scaled & loaded & ~waiting):
-                    m.d.sync += [place.eq(self.place(top, command.shift)),
-                                 address.eq(0), beat.eq(0), head.eq(0), self.o_scale.valid.eq(1)]
+                with m.If(scaled & ~waiting):
+                    m.d.sync += [place.eq(self.place(top, command.shift)), self.o_scale.valid.eq(1)]
                     m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += moves.eq(free)
-                with m.If(free):
-                    m.d.sync += waiting.eq(1)
-                    with m.If(ends):
-                        m.d.sync += [address.eq(0), head.eq(0), passes.eq(passes - 1)]
-                        with m.If(passes == 1):
-                            m.next = "COMMAND"
+                m.d.comb += moves.eq(free & (address < count))
+                with m.If(moves & ends):
+                    m.d.sync += passes.eq(passes - 1)
+                    with m.If(passes == 1):
+                        m.next = "COMMAND"
 
         # 2**place is 2**15 * 2**(place - 15).
         power = Signal(signed(EXPONENT_BITS + 3))
@@ -154,6 +150,21 @@ class HeadJoiner(wiring.Component):
         with m.If((power < -128) | ~some):
             m.d.comb += [self.o_scale.p.m.eq(0), self.o_scale.p.e.eq(0)]
         return m
+
+    @staticmethod
+    def walk(m, command, idle, moves, name):
+        """Go through a vector's beats; return the head, and whether the beat is the last one."""
+        beat = Signal(range(1 << len(command.beats)), name=f"{name}_beat")
+        head = Signal(range(1 << len(command.heads)), name=f"{name}_head")
+        last_beat = beat == command.beats - 1
+        ends = last_beat & (head == command.heads - 1)
+        with m.If(moves):
+            m.d.sync += beat.eq(beat + 1)
+            with m.If(last_beat):
+                m.d.sync += [beat.eq(0), head.eq(Mux(ends, 0, head + 1))]
+        with m.If(idle):
+            m.d.sync += [beat.eq(0), head.eq(0)]
+        return head, ends
 
     @staticmethod
     def place(top, shift):

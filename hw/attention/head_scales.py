@@ -51,6 +51,9 @@ The first step is done once for each pass ahead of its rows, the others once its
 TOTAL_STEP = 1
 """First step of a pass's totals."""
 
+RATIO_STEP = 2
+"""Step whose result the pass's weights wait for."""
+
 POWER_BIAS = 62
 """``2**(8 + E)`` with E = exponent - 55 has the mantissa 2**15 and the exponent - 62."""
 
@@ -60,8 +63,8 @@ class HeadScales(wiring.Component):
 
     Units of scores, ``mul(s_q, score_scale)``, are made as soon as a pass's query scales are in, up
     to two passes ahead; ratios ``div(C, W)`` and scales ``mul(div(W, C), div(2**(8 + E), l))`` when
-    its totals come, which go first.  A step takes the operation's latency and one cycle, if every
-    head has a unit to itself; through a
+    its totals come.  Ratios go first, then units, then scales.  A step takes the operation's
+    latency and one cycle, if every head has a unit to itself; through a
     :class:`hw.quant.request_arbiter.RequestArbiter` one unit serves them in turn.  Totals are taken
     with the last step.
 
@@ -127,12 +130,18 @@ class HeadScales(wiring.Component):
 
         self.work(m, step, running, sent, got, scales, {UNIT: units, RATIO: ratios,
                                                         SCALE: results})
+        back = Signal.like(step)  # the step that goes on behind a unit made in between
         with m.If(finished):
             m.d.sync += [sent.eq(0), got.eq(0), step.eq(step + 1)]
+            # A pass's rows wait for its unit, nothing for what follows the ratio.
+            more = (step >= RATIO_STEP) & (step != len(PROGRAM) - 1)
+            with m.If(more & full & ~unit_waits):
+                m.d.sync += [step.eq(0), back.eq(step + 1)]
             with m.Switch(step):
                 with m.Case(0):
-                    m.d.sync += [unit_waits.eq(1), running.eq(0), count.eq(0)]
-                with m.Case(2):
+                    m.d.sync += [unit_waits.eq(1), count.eq(0), step.eq(back), back.eq(0),
+                                 running.eq(back != 0)]
+                with m.Case(RATIO_STEP):
                     m.d.sync += ratio_waits.eq(1)
                 with m.Case(len(PROGRAM) - 1):
                     m.d.comb += self.i_total.ready.eq(1)

@@ -46,6 +46,10 @@ class Score(wiring.Component):
     ``config.latency`` cycles after its last word.  The pipeline stalls as a whole while ``o`` is
     not taken, so ``i_row.ready`` depends combinationally on ``o.ready``.
 
+    Sums are those of mid-rise steps.  Symmetric ones are half of a step less one,
+    ``u - 4 = ((2 u - 7) - 1) / 2``, and of the BOS row likewise: a row's sum then begins with minus
+    the sum of its query's codes, one correction a query, and half of it leaves.
+
     Members
     -------
     i_command : :py:`In(stream.Signature(StructLayout({"beats": ..., "words": ...})))`
@@ -83,6 +87,10 @@ class Score(wiring.Component):
         for n, queries in enumerate(memories):
             m.submodules[f"queries_{n}"] = queries
         release = Signal()
+        # Of each query, what a symmetric row's sum begins with, by bank.
+        self.begins = [[Signal(signed(config.sum_bits), name=f"begin_{n}_{bank}")
+                        for bank in range(2)] for n in range(
+                            config.queries if config.kv_code == "symmetric" else 0)]
         self.load(m, memories, release)
 
         row, word, second = self.i_row.p, Signal(range(words)), Signal()
@@ -101,9 +109,12 @@ class Score(wiring.Component):
         with m.If(release):
             m.d.sync += self.bank.eq(~self.bank)
 
+        symmetric = config.kv_code == "symmetric"
         # What goes along: is there a beat, does it end a row, count twice; scales.
         along = data.StructLayout({"valid": 1, "ends": 1, "last": 1, "double": 1,
-                                   "scale": KV_SCALE_BITS, "value_scale": KV_SCALE_BITS})
+                                   "scale": KV_SCALE_BITS, "value_scale": KV_SCALE_BITS,
+                                   "begin": data.ArrayLayout(signed(config.sum_bits),
+                                                             symmetric * config.queries)})
         codes = Signal(data.ArrayLayout(config.code_bits, config.lanes), reset_less=True)
         first = Signal(along)
         with m.If(advance):
@@ -113,6 +124,7 @@ class Score(wiring.Component):
                 first.valid.eq(taken), first.ends.eq(taken & ends & row.last_word),
                 first.last.eq(row.last), first.double.eq(splits & ~second),
                 first.scale.eq(row.scale), first.value_scale.eq(row.value_scale),
+                *(to.eq(Array(pair)[self.bank]) for to, pair in zip(first.begin, self.begins)),
             ]
         final = first
         for stage in range(config.dot.latency):
@@ -135,12 +147,16 @@ class Score(wiring.Component):
                          dot.advance.eq(advance), dot.pairs.eq(read.data), dot.codes.eq(codes)]
             term = Mux(final.double, Cat(C(0, 1), dot.magnitude),
                        Cat(dot.magnitude, dot.magnitude[-1]))
-            base = Mux(fresh, 0, self.o.p.sums[n])
+            held = Signal(signed(config.sum_bits), name=f"sum_{n}") if symmetric else (
+                self.o.p.sums[n])
+            base = Mux(fresh, final.begin[n] if symmetric else 0, held)
             flip = dot.negative
             total = (Cat(C(1, 1), base).as_signed()
                      + Cat(flip, term ^ flip.replicate(len(term))).as_signed())[1:]
             with m.If(advance & final.valid):
-                m.d.sync += self.o.p.sums[n].eq(total)
+                m.d.sync += held.eq(total)
+            if symmetric:
+                m.d.comb += self.o.p.sums[n].eq(held >> 1)
         return m
 
     def holds(self, bank):
@@ -178,6 +194,11 @@ class Score(wiring.Component):
                 m.d.sync += [query.eq(0), loading.eq(0), fill.eq(~fill)]
         m.d.sync += self.full.eq((self.full | (filled << fill)) & ~(release << self.bank))
         q = [Mux(beyond, 0, code) for code in self.i_query.p]
+        for n, pair in enumerate(self.begins):
+            for bank, begin in enumerate(pair):
+                with m.If(step & (query == n) & (fill == bank)):
+                    opens = (group == 0) & (word == 0)
+                    m.d.sync += begin.eq(Mux(opens, 0, begin) - sum(q))
         for n, queries in enumerate(memories):
             write = queries.write_port(granularity=config.beat // 2)
             m.d.comb += [write.addr.eq(Cat(word, fill)),

@@ -31,10 +31,11 @@ def total_layout(config):
 class Softmax(wiring.Component):
     """Codes ``c_t`` of the rows of a pass, from their scores, for ``config.queries`` heads at once.
 
-    A pass goes through three stages of one row a cycle, each over a bank of its own, so that three
-    passes are in work if there are as many banks.  Log scores are stored and their maximum taken;
-    softmax weights and value weights replace them, and their sum and maximum are taken; value
-    weights become codes once ``i_ratio`` is there.
+    A pass goes through three stages, each over a bank of its own, so that three passes are in work
+    if there are as many banks.  Log scores are stored and their maximum taken; softmax weights and
+    value weights replace them, and their sum and maximum are taken; value weights become codes once
+    ``i_ratio`` is there.  The first and the last take a row a cycle, as rows of keys and of values
+    come; what is between delays a token's end, so it may take ``config.abreast`` of them.
     :mod:`golden_model.attention.softmax_cycles` gives the cycles.
 
     ``i.ready`` is low until ``i_unit`` is there and a bank is free; it does not depend on ``o``
@@ -74,14 +75,17 @@ class Softmax(wiring.Component):
         entry = data.StructLayout({"words": data.ArrayLayout(WORD_BITS, config.queries),
                                    "scale": 16})
         self.row = range(config.max_rows)
-        banks = [memory.Memory(shape=entry, depth=config.max_rows, init=[])
-                 for _ in range(config.banks)]
+        # Rows n, n + abreast, ... of a bank lie in its part n.
+        self.part_bits = (config.abreast - 1).bit_length()
         self.write, self.read = [], []
-        for n, bank in enumerate(banks):
-            m.submodules[f"bank_{n}"] = bank
-            self.write.append(bank.write_port())
-            self.read.append(bank.read_port())
-            m.d.comb += self.read[-1].en.eq(0)
+        for n in range(config.banks):
+            parts = [memory.Memory(shape=entry, depth=-(-config.max_rows // config.abreast),
+                                   init=[]) for _ in range(config.abreast)]
+            for number, part in enumerate(parts):
+                m.submodules[f"bank_{n}" + (f"_{number}" if config.abreast > 1 else "")] = part
+            self.write.append([part.write_port() for part in parts])
+            self.read.append([part.read_port() for part in parts])
+            m.d.comb += [read.en.eq(0) for read in self.read[-1]]
         self.largest = [[Signal(signed(WORD_BITS), name=f"largest_{n}_{q}")
                          for q in range(config.queries)] for n in range(config.banks)]
         self.exponent = [Signal(KV_EXPONENT_BITS, name=f"exponent_{n}")
@@ -96,6 +100,11 @@ class Softmax(wiring.Component):
     def after(self, bank):
         """Return the bank that comes next."""
         return Mux(bank == self.config.banks - 1, 0, bank + 1)
+
+    def split(self, row):
+        """Return a row's place in its part, and which part that is."""
+        part = row[:self.part_bits]
+        return row[self.part_bits:], [part == n for n in range(self.config.abreast)]
 
     def store(self, m, platform, released):
         """First stage; return the strobe of a pass that is stored."""
@@ -122,10 +131,13 @@ class Softmax(wiring.Component):
             m.d.sync += [row.eq(Mux(last, 0, row + 1)), first.eq(last)]
             with m.If(last):
                 m.d.sync += bank.eq(self.after(bank))
-        for n, write in enumerate(self.write):
+        place, parts = self.split(row)
+        for n, writes in enumerate(self.write):
             with m.If(valid & (bank == n)):
-                m.d.comb += [write.en.eq(1), write.addr.eq(row), write.data.scale.eq(scale),
-                             *(to.eq(z) for to, z in zip(write.data.words, words))]
+                for write, mine in zip(writes, parts):
+                    m.d.comb += [write.en.eq(mine), write.addr.eq(place),
+                                 write.data.scale.eq(scale),
+                                 *(to.eq(z) for to, z in zip(write.data.words, words))]
                 m.d.sync += self.last_row[n].eq(row)
                 for largest, z in zip(self.largest[n], words):
                     with m.If(first | (z > largest)):
@@ -140,51 +152,81 @@ class Softmax(wiring.Component):
         config = self.config
         m.submodules.totals = totals = fifo.SyncFIFO(width=total_layout(config).size, depth=2)
         waiting, owed = Signal(range(config.banks + 1)), Signal(range(3))
-        running, bank, row = Signal(), Signal(range(config.banks)), Signal(self.row)
-        last = row == Array(self.last_row)[bank]
+        place = range(-(-config.max_rows // config.abreast))
+        running, bank, at = Signal(), Signal(range(config.banks)), Signal(place)
+        last_row = Array(self.last_row)[bank]
+        last_place, ends_in = self.split(last_row)
+        last = at == last_place
         begin = (waiting != 0) & (owed != 2) & (~running | last)
         given = self.o_total.valid & self.o_total.ready
         m.d.sync += [waiting.eq(waiting + scored - begin), owed.eq(owed + begin - given)]
         with m.If(running):
-            m.d.sync += row.eq(row + 1)
+            m.d.sync += at.eq(at + 1)
             with m.If(last):
-                m.d.sync += [row.eq(0), bank.eq(self.after(bank))]
+                m.d.sync += [at.eq(0), bank.eq(self.after(bank))]
         with m.If(~running | last):
             m.d.sync += running.eq(begin)
 
-        for n, read in enumerate(self.read):
+        for n, reads in enumerate(self.read):
             with m.If(running & (bank == n)):
-                m.d.comb += [read.addr.eq(row), read.en.eq(1)]
-        valid, ends, from_bank = (later(m, value, 1, name, reset_less=False) for value, name in (
-            (running, "weigh"), (last, "weigh_last"), (bank, "weigh_bank")))
-        entry = Array([read.data for read in self.read])[from_bank]
-        ahead, middle = config.value_weight.latency, config.value_weight.weight_latency
-        first = Signal(init=1)
-        done, done_last, done_bank = (later(m, value, ahead, name, reset_less=False)
-                                      for value, name in ((valid, "done"), (ends, "done_last"),
-                                                          (from_bank, "done_bank")))
-        done_row = Signal(self.row)
+                m.d.comb += [port.eq(value) for read in reads
+                             for port, value in ((read.addr, at), (read.en, 1))]
+        # Of a pass's last place not every part need hold a row.
+        there = Signal(config.abreast)
+        m.d.comb += there.eq(Mux(last, Cat(Cat(ends_in[n:]).any()
+                                           for n in range(config.abreast)), -1))
+        valid, ends, from_bank, there = (
+            later(m, value, 1, name, reset_less=False) for value, name in (
+                (running, "weigh"), (last, "weigh_last"), (bank, "weigh_bank"),
+                (there, "weigh_there")))
+        entries = [Array([reads[part].data for reads in self.read])[from_bank]
+                   for part in range(config.abreast)]
+        ahead = config.value_weight.latency
+        done, done_last, done_bank, done_there = (
+            later(m, value, ahead, name, reset_less=False) for value, name in (
+                (valid, "done"), (ends, "done_last"), (from_bank, "done_bank"),
+                (there, "done_there")))
+        done_place = Signal(place)
         exponent = Array(self.exponent)[from_bank]
-        total = Signal(total_layout(config))
-        m.d.comb += [total.exponent.eq(Array(self.exponent)[done_bank]),
-                     totals.w_data.eq(total), totals.w_en.eq(done & done_last)]
         with m.If(done):
-            m.d.sync += [first.eq(done_last), done_row.eq(Mux(done_last, 0, done_row + 1))]
+            m.d.sync += done_place.eq(Mux(done_last, 0, done_place + 1))
+        for n, writes in enumerate(self.write):
+            with m.If(done & (done_bank == n)):
+                m.d.comb += [port.eq(value) for write, mine in zip(writes, done_there)
+                             for port, value in ((write.addr, done_place), (write.en, mine))]
+
+        together = config.weigh_latency - ahead - 1
+        total, first = Signal(total_layout(config)), Signal(init=1)
+        added, added_last, added_bank = (
+            later(m, value, together, name, reset_less=False) for value, name in (
+                (done, "added"), (done_last, "added_last"), (done_bank, "added_bank")))
+        with m.If(added):
+            m.d.sync += first.eq(added_last)
+        m.d.comb += [total.exponent.eq(Array(self.exponent)[added_bank]),
+                     totals.w_data.eq(total), totals.w_en.eq(added & added_last)]
         for q in range(config.queries):
-            m.submodules[f"weight_{q}"] = weight = once(platform, ValueWeight, config.value_weight)
             largest = Array([values[q] for values in self.largest])[from_bank]
-            m.d.comb += [weight.z.eq(entry.words[q]), weight.largest.eq(largest),
-                         weight.scale.eq(entry.scale), weight.exponent.eq(exponent)]
-            p = later(m, weight.p, ahead - middle, f"p_{q}")
+            ps, ws = [], []
+            for part, entry in enumerate(entries):
+                weight = once(platform, ValueWeight, config.value_weight)
+                m.submodules[f"weight_{q}" + (f"_{part}" if config.abreast > 1 else "")] = weight
+                m.d.comb += [weight.z.eq(entry.words[q]), weight.largest.eq(largest),
+                             weight.scale.eq(entry.scale), weight.exponent.eq(exponent)]
+                for n, writes in enumerate(self.write):
+                    with m.If(done & (done_bank == n)):
+                        m.d.comb += writes[part].data.words[q].eq(weight.w)
+                p = later(m, weight.p, ahead - config.value_weight.weight_latency, f"p_{q}_{part}")
+                ps.append(Mux(done_there[part], p, 0))
+                ws.append(Mux(done_there[part], weight.w, 0))
+            while len(ps) > 1:
+                ps = [a + b for a, b in zip(ps[::2], ps[1::2])]
+                ws = [Mux(a > b, a, b) for a, b in zip(ws[::2], ws[1::2])]
+            p, w = later(m, ps[0], together, f"sum_{q}"), later(m, ws[0], together, f"most_{q}")
             so_far, most = Signal(config.total_bits), Signal(WORD_BITS)
             m.d.comb += [total.totals[q].eq(Mux(first, 0, so_far) + p),
-                         total.peaks[q].eq(Mux(first | (weight.w > most), weight.w, most))]
-            with m.If(done):
+                         total.peaks[q].eq(Mux(first | (w > most), w, most))]
+            with m.If(added):
                 m.d.sync += [so_far.eq(total.totals[q]), most.eq(total.peaks[q])]
-            for n, write in enumerate(self.write):
-                with m.If(done & (done_bank == n)):
-                    m.d.comb += [write.en.eq(1), write.addr.eq(done_row),
-                                 write.data.words[q].eq(weight.w)]
         m.d.comb += [self.o_total.valid.eq(totals.r_rdy), totals.r_en.eq(given),
                      self.o_total.p.eq(totals.r_data)]
 
@@ -207,10 +249,17 @@ class Softmax(wiring.Component):
                 m.d.sync += bank.eq(self.after(bank))
         with m.Elif(taken):
             m.d.sync += loaded.eq(0)
-        for n, read in enumerate(self.read):
+        place, parts = self.split(row)
+        from_part = Signal(range(max(2, config.abreast)))
+        with m.If(fetch):
+            m.d.sync += from_part.eq(row[:self.part_bits])
+        for n, reads in enumerate(self.read):
             with m.If(fetch & (bank == n)):
-                m.d.comb += [read.addr.eq(row), read.en.eq(1)]
-        entry = Array([read.data for read in self.read])[from_bank]
+                for read, mine in zip(reads, parts):
+                    m.d.comb += [read.addr.eq(place), read.en.eq(mine)]
+        # The bank's parts first: what is taken from it is a row of one of them.
+        entry = Array([Array([read.data for read in reads])[from_part] for reads in self.read])[
+            from_bank]
         m.d.comb += self.o.valid.eq(lanes[0].o.valid)
         for q, lane in enumerate(lanes):
             m.submodules[f"code_{q}"] = lane

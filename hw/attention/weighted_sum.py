@@ -32,6 +32,9 @@ class WeightedSum(wiring.Component):
     that a lane adds to a register without a choice.  Rows of fewer words leave parts of a sum in
     several places of the ring, which are added on the way out.
 
+    Sums are those of mid-rise steps.  Symmetric ones are half of a step less one: the weights' own
+    sum is taken off on the way out, and half of what is left leaves.
+
     Members
     -------
     i_command : :py:`In(stream.Signature(StructLayout({"beats": ..., "words": ...})))`
@@ -95,7 +98,16 @@ class WeightedSum(wiring.Component):
                     m.d.sync += [running.eq(0), ended.eq(1)]
 
         # Operands, then multiples and choices, then sums.
-        along = data.StructLayout({"valid": 1, "end": 1, "command": self.command})
+        total = data.ArrayLayout(config.sum_bits,
+                                 config.queries if config.kv_code == "symmetric" else 0)
+        along = data.StructLayout({"valid": 1, "end": 1, "command": self.command,
+                                   "weights": total})
+        so_far = Signal(total)
+        for to, weight in zip(so_far, weights):
+            with m.If(self.i_weight.ready):
+                m.d.sync += to.eq(to + weight)
+            with m.If(self.i_command.ready):
+                m.d.sync += to.eq(0)
         codes = [Signal(config.code_bits, name=f"code_{lane}", reset_less=True)
                  for lane in range(config.lanes)]
         doubled = [Signal(config.weight_bits + 1, name=f"weight_{n}", reset_less=True)
@@ -109,6 +121,7 @@ class WeightedSum(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 first.valid.eq(offered), first.end.eq(ended), first.command.eq(command),
+                first.weights.eq(so_far),
                 then.eq(first),
                 *(to.eq(split_bos(config, code, splits, second))
                   for to, code in zip(codes, row.codes)),
@@ -136,14 +149,14 @@ class WeightedSum(wiring.Component):
                                  for n in range(config.max_words - 1)]
                 with m.If(copy):
                     m.d.sync += [slot[lane].eq(0) for slot in ring]
-        m.d.comb += advance.eq(~(then.end & self.deliver(m, rings, copy, then.command)))
+        m.d.comb += advance.eq(~(then.end & self.deliver(m, rings, copy, then)))
         return m
 
-    def deliver(self, m, rings, copy, command):
+    def deliver(self, m, rings, copy, ended):
         """Keep a pass's sums and send them; return whether there are some to send."""
         config = self.config
         groups = config.lanes // config.beat
-        busy, kept = Signal(), Signal(self.command)
+        busy, kept, weights = Signal(), Signal(self.command), Signal(ended.weights.shape())
         beat, group = Signal(range(config.max_beats)), Signal(range(max(2, groups)))
         word = Signal(range(max(2, config.max_words)))
         head = Signal(range(max(2, config.queries)))
@@ -151,7 +164,7 @@ class WeightedSum(wiring.Component):
                   for number, lane in enumerate(lanes)] for slot, lanes in enumerate(ring)]
                 for n, ring in enumerate(rings)]
         with m.If(copy):
-            m.d.sync += [busy.eq(1), kept.eq(command)]
+            m.d.sync += [busy.eq(1), kept.eq(ended.command), weights.eq(ended.weights)]
             m.d.sync += [to.eq(lane) for held, ring in zip(hold, rings)
                          for kept_slot, slot in zip(held, ring)
                          for to, lane in zip(kept_slot, slot)]
@@ -165,9 +178,11 @@ class WeightedSum(wiring.Component):
             for lane in range(config.beat):
                 parts = [self.choose(hold, slot, lane, head, group) for slot in
                          range(config.max_words)]
-                m.d.sync += self.o.p.sums[lane].eq(
-                    sum(Mux(self.holds(slot, kept.words, word), part, 0)
-                        for slot, part in enumerate(parts)))
+                whole = sum(Mux(self.holds(slot, kept.words, word), part, 0)
+                            for slot, part in enumerate(parts))
+                if config.kv_code == "symmetric":
+                    whole = (whole - Array(map(Value.cast, weights))[head]) >> 1
+                m.d.sync += self.o.p.sums[lane].eq(whole)
             with m.If(group == groups - 1):
                 m.d.sync += [group.eq(0), word.eq(word + 1)]
             with m.If(head_ends):

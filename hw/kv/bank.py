@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Storage of one side of the cache, keys or values: codes, first tokens' codes, scales."""
+"""Storage of one side of the cache: codes, first tokens' codes; beside keys also all scales."""
 
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.kv_config import SCALE_BITS, KvCacheConfig
-from hw.kv.layouts import address_layout, codes_layout, word_layout, write_layout
+from hw.kv.layouts import (
+    address_layout,
+    codes_layout,
+    key_word_layout,
+    value_word_layout,
+    write_layout,
+)
 from hw.kv.secded import SecdedDecoder, encode
 from hw.memory.sram import Sram
 
@@ -25,14 +31,24 @@ class Bank(wiring.Component):
     address words are read in turn (each memory's word of the same number) and written back where a
     bit had flipped.  Reading pauses for the cycle of such a write.
 
-    Poisoned and uncorrectable words are all zeros, so is their scale.
+    Poisoned and uncorrectable words are all zeros, so are their scales.
+
+    Parameters
+    ----------
+    config
+        Geometry.
+    keys
+        Whether it holds keys.  Scales of values lie beside those of keys, because attention needs
+        both at once, ahead of the values.
 
     Members
     -------
     write, i_write : In
         ``write`` says that ``i_write`` (:py:`write_layout(config)`) holds a word in this cycle.
+    write_scale : In
+        That it is a value's, and the last of its row: its scale is stored.  Of keys only.
     i_read : :py:`In(stream.Signature(address_layout(config)))`
-    o : :py:`Out(stream.Signature(word_layout(config)))`
+    o : :py:`Out(stream.Signature(key_word_layout(config)))` or ``value_word_layout``
     wipe : In
         Begin to write zeros everywhere; with ``config.secded`` only.
     wiping : Out
@@ -43,13 +59,16 @@ class Bank(wiring.Component):
         No word is under way.
     """
 
-    def __init__(self, config: KvCacheConfig):
-        self.config = config
-        self.codes, self.sinks, self.scales = map(Sram, config.memories)
+    def __init__(self, config: KvCacheConfig, keys: bool = True):
+        self.config, self.keys = config, keys
+        self.memories = dict(zip(("codes", "sinks", "scales", "value_scales"), map(
+            Sram, config.key_memories if keys else config.value_memories)))
+        word = key_word_layout if keys else value_word_layout
         super().__init__({
             "write": In(1), "i_write": In(write_layout(config)),
+            **({"write_scale": In(1)} if keys else {}),
             "i_read": In(stream.Signature(address_layout(config))),
-            "o": Out(stream.Signature(word_layout(config))),
+            "o": Out(stream.Signature(word(config))),
             "wipe": In(1), "wiping": Out(1), "corrected": Out(1), "uncorrectable": Out(1),
             "empty": Out(1),
         })
@@ -57,21 +76,27 @@ class Bank(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.codes, m.submodules.sinks, m.submodules.scales = \
-            self.codes, self.sinks, self.scales
-        widths = config.lanes * config.kv_bits, config.lanes * config.bos_bits, SCALE_BITS
+        memories = list(self.memories.values())
+        for name, memory in self.memories.items():
+            m.submodules[name] = memory
+        widths = (config.lanes * config.kv_bits, config.lanes * config.bos_bits, SCALE_BITS,
+                  SCALE_BITS)
 
         # Writing, a cycle after the word was given.
-        writing = Signal()
+        writing, scaling = Signal(), Signal()
         word = Signal(write_layout(config), reset_less=True)
         m.d.sync += [writing.eq(self.write), word.eq(self.i_write)]
+        if self.keys:
+            m.d.sync += scaling.eq(self.write_scale)
         contents = (Cat(code[:config.kv_bits] for code in word.codes),
-                    Cat(code[:config.bos_bits] for code in word.codes), word.scale)
+                    Cat(code[:config.bos_bits] for code in word.codes), word.scale, word.scale)
         for memory, content, width, address, enable in zip(
-                self.memories, contents, widths, (word.at.code, word.at.code, word.at.scale),
-                (~word.at.bos, word.at.bos, word.at.last_word)):
+                memories, contents, widths,
+                (word.at.code, word.at.code, word.at.scale, word.at.scale),
+                (writing & ~word.at.bos, writing & word.at.bos, writing & word.at.last_word,
+                 scaling)):
             m.d.comb += [
-                memory.w_en.eq(writing & enable), memory.w_addr.eq(address),
+                memory.w_en.eq(enable), memory.w_addr.eq(address),
                 memory.w_data.eq(encode(width, content) if config.secded else content)]
 
         # Reading: what the memories hold on their outputs belongs to `here`.
@@ -83,34 +108,39 @@ class Bank(wiring.Component):
             self.empty.eq(~valid & ~self.o.valid),
         ]
         if config.ports == "1rw":
-            with m.If(self.codes.w_en):
+            with m.If(memories[0].w_en):
                 m.d.comb += self.i_read.ready.eq(0)
         reading = self.i_read.valid & self.i_read.ready
         with m.If(advance):
             m.d.sync += valid.eq(reading)
         with m.If(reading):
             m.d.sync += here.eq(self.i_read.payload)
+        asked = self.i_read.p
         for memory, address, enable in zip(
-                self.memories, (self.i_read.p.code, self.i_read.p.code, self.i_read.p.scale),
-                (~self.i_read.p.bos, self.i_read.p.bos, C(1))):
-            m.d.comb += [memory.r_en.eq(reading & enable & ~self.i_read.p.poison),
+                memories, (asked.code, asked.code, asked.scale, asked.scale),
+                (~asked.bos, asked.bos, C(1), C(1))):
+            m.d.comb += [memory.r_en.eq(reading & enable & ~asked.poison),
                          memory.r_addr.eq(address)]
 
-        out = Signal(word_layout(config))
+        out = Signal(self.o.p.shape())
         m.d.comb += [out.bos.eq(here.bos), out.last_word.eq(here.last_word), out.last.eq(here.last)]
         leaving = valid & take & ~here.poison
         if config.secded:
             found, spoilt = self.protect(
-                m, widths, (leaving & ~here.bos, leaving & here.bos, leaving), writing, advance)
+                m, widths, (leaving & ~here.bos, leaving & here.bos, leaving, leaving),
+                writing | scaling, advance)
         else:
-            found, spoilt = [memory.r_data for memory in self.memories], C(0)
-        codes, sinks, scale = found
+            found, spoilt = [memory.r_data for memory in memories], C(0)
+        codes, sinks, *scales = found
         wide = Signal(codes_layout(config))
         m.d.comb += [to.eq(Mux(here.bos, sinks.word_select(n, config.bos_bits),
                                codes.word_select(n, config.kv_bits)))
                      for n, to in enumerate(wide)]
         with m.If(~here.poison & ~spoilt):
-            m.d.comb += [out.codes.eq(wide), out.scale.eq(scale)]
+            m.d.comb += out.codes.eq(wide)
+            if self.keys:
+                m.d.comb += [out.scale.eq(scales[0]),
+                             out.value_scale.eq(Mux(here.bare, 0, scales[1]))]
         if config.secded:
             m.d.comb += take.eq(~self.o.valid | self.o.ready)
             with m.If(take):
@@ -119,18 +149,13 @@ class Bank(wiring.Component):
             m.d.comb += [take.eq(self.o.ready), self.o.valid.eq(valid), self.o.payload.eq(out)]
         return m
 
-    @property
-    def memories(self):
-        """Codes, first tokens' codes, scales."""
-        return self.codes, self.sinks, self.scales
-
     def protect(self, m, widths, leaving, writing, advance):
         """Decode, scrub and wipe; return the memories' words, and whether one is uncorrectable.
 
         `leaving` says of each memory whether what it holds on its output is on its way to ``o``.
         """
         config = self.config
-        depth = max(memory.config.depth for memory in self.memories)
+        depth = max(memory.config.depth for memory in self.memories.values())
         number = Signal(range(depth))  # the word to look at, or to wipe, next
         looked = Signal.like(number)   # the one on the memories' outputs while `looking`
         looking, scrub, mending = Signal(), Signal(), Signal()
@@ -152,8 +177,7 @@ class Bank(wiring.Component):
             m.d.comb += self.i_read.ready.eq(0)
 
         words, spoilt = [], []
-        for name, memory, width, leaves in zip(("codes", "sinks", "scales"), self.memories, widths,
-                                               leaving):
+        for (name, memory), width, leaves in zip(self.memories.items(), widths, leaving):
             m.submodules[f"decode_{name}"] = decoder = SecdedDecoder(width)
             m.d.comb += decoder.i.eq(memory.r_data)
             with m.If(scrub):

@@ -17,9 +17,10 @@ from hw.kv.layouts import (
     Operation,
     append_layout,
     control_layout,
+    key_word_layout,
     read_layout,
     row_word_layout,
-    word_layout,
+    value_word_layout,
 )
 from hw.kv.reader import Reader
 from hw.kv.row_walk import RowWalk
@@ -37,12 +38,14 @@ class KvCache(wiring.Component):
     A *slot* holds one sequence, a *stream* is one KV head of one layer.  A read gives the first
     token's row, then the visible rows, oldest first, the row of the token in progress too if it
     has been appended: a word a cycle, without a gap between rows or between commands, the first
-    word ``config.read_latency`` cycles after its command.  K and V are independent.  An appended
-    row takes its words and two cycles.
+    word ``config.read_latency`` cycles after its command.  Keys bring the scales of the values
+    with them, which attention needs ahead of the values: zeros while only one side of the stream
+    has its row of the token in progress.  An appended row takes its words and two cycles.
 
     Commands take effect in the order in which they are accepted.  So a read waits for the end of
-    an append to the same slot, stream and side, an append for the last address of a read, and a
-    control command for both, while no other is accepted.  Everything else goes on in parallel.
+    an append to the same slot, stream and side, one of keys for one of values too; an append for
+    the last address of such a read, and a control command for both, while no other is accepted.
+    Everything else goes on in parallel.
 
     What does not work sets a sticky bit of ``errors`` and changes nothing, but that a row of a
     wrong number of words closes its slot.  A read that does not work gives one row of zeros with
@@ -64,7 +67,7 @@ class KvCache(wiring.Component):
     i_row : :py:`In(stream.Signature(row_word_layout(config)))`
         Of a code that is stored in fewer bits the lower ones count.
     i_read_k, i_read_v : :py:`In(stream.Signature(read_layout(config)))`
-    o_k, o_v : :py:`Out(stream.Signature(word_layout(config)))`
+    o_k, o_v : :py:`Out(stream.Signature(key_word_layout(config)))` and ``value_word_layout``
     o_save : :py:`Out(stream.Signature(32))`
         Keys, then values; of each the streams in turn; of each its rows, oldest first, as
         :mod:`golden_model.kv.serialiser` writes them.
@@ -84,15 +87,15 @@ class KvCache(wiring.Component):
 
     def __init__(self, config: KvCacheConfig):
         self.config = config
-        self.keys, self.values = Bank(config), Bank(config)
+        self.keys, self.values = Bank(config), Bank(config, keys=False)
         super().__init__({
             "i_control": In(stream.Signature(control_layout(config))),
             "i_append": In(stream.Signature(append_layout(config))),
             "i_row": In(stream.Signature(row_word_layout(config))),
             "i_read_k": In(stream.Signature(read_layout(config))),
             "i_read_v": In(stream.Signature(read_layout(config))),
-            "o_k": Out(stream.Signature(word_layout(config))),
-            "o_v": Out(stream.Signature(word_layout(config))),
+            "o_k": Out(stream.Signature(key_word_layout(config))),
+            "o_v": Out(stream.Signature(value_word_layout(config))),
             "o_save": Out(stream.Signature(BEAT_BITS)),
             "i_restore": In(stream.Signature(BEAT_BITS)),
             "errors": Out(ERROR_LAYOUT), "corrected": Out(CORRECTED_BITS), "clear_errors": In(1),
@@ -122,7 +125,6 @@ class KvCache(wiring.Component):
                 banks, readers, (self.i_read_k, self.i_read_v), (self.o_k, self.o_v))):
             blocked = (held | (append_busy & same_rows(appending, command.p, value))
                        | (appends & same_rows(self.i_append.p, command.p, value)))
-            wiring.connect(m, reader.o, bank.i_read)
             m.d.comb += [
                 reader.i.valid.eq(command.valid & ~blocked), reader.i.payload.eq(command.payload),
                 command.ready.eq(reader.i.ready & ~blocked),
@@ -136,7 +138,8 @@ class KvCache(wiring.Component):
                     (reader.other.slot, self.i_append.p.slot),
                     (reader.other.stream, self.i_append.p.stream))),
             ]
-        conflict = Mux(self.i_append.p.value, readers[1].conflict, readers[0].conflict)
+        self.address(m, *banks, *readers, saving & saved.value)
+        conflict = readers[0].conflict | (self.i_append.p.value & readers[1].conflict)
         quiet = ~append_busy & ~readers[0].busy & ~readers[1].busy
 
         events = Events()
@@ -145,6 +148,19 @@ class KvCache(wiring.Component):
                      saving, saved, events)
         self.count(m, banks, events, table.errors, *(reader.events for reader in readers))
         return m
+
+    @staticmethod
+    def address(m, keys, values, read_k, read_v, together):
+        """Give each bank its reader's addresses, or `together` both those of keys."""
+        m.d.comb += [
+            keys.i_read.payload.eq(read_k.o.payload),
+            keys.i_read.valid.eq(read_k.o.valid & (values.i_read.ready | ~together)),
+            read_k.o.ready.eq(keys.i_read.ready & (values.i_read.ready | ~together)),
+            values.i_read.payload.eq(Mux(together, read_k.o.payload, read_v.o.payload)),
+            values.i_read.valid.eq(Mux(together, read_k.o.valid & keys.i_read.ready,
+                                       read_v.o.valid)),
+            read_v.o.ready.eq(values.i_read.ready & ~together),
+        ]
 
     def append(self, m, banks, table, writer, appending, busy, blocked, events):
         """Take a row: look its stream up, then write its words."""
@@ -190,6 +206,7 @@ class KvCache(wiring.Component):
         for number, bank in enumerate(banks):
             m.d.comb += [bank.write.eq(value == number), bank.i_write.at.eq(writer.o.payload),
                          bank.i_write.codes.eq(word.codes), bank.i_write.scale.eq(word.scale)]
+        m.d.comb += banks[0].write_scale.eq(value & writer.o.p.last_word)
 
     def control(self, m, banks, table, writer, readers, serialiser, deserialiser, quiet, held,
                 saving, saved, events):
@@ -258,17 +275,14 @@ class KvCache(wiring.Component):
                 with m.Else():
                     m.next = "READ"
             with m.State("READ"):
-                for value, reader in enumerate(readers):
-                    m.d.comb += [reader.i.p.slot.eq(saved.slot), reader.i.p.stream.eq(saved.stream),
-                                 reader.i.valid.eq(saved.value == value)]
+                # Scales of values come with the keys: both are read at once.
+                asked_k = readers[0].i
+                m.d.comb += [asked_k.p.slot.eq(saved.slot), asked_k.p.stream.eq(saved.stream),
+                             asked_k.valid.eq(1)]
                 m.next = "SAVE"
             with m.State("SAVE"):
                 m.d.comb += saving.eq(1)
-                for value, bank in enumerate(banks):
-                    with m.If(saved.value == value):
-                        m.d.comb += [serialiser.i.valid.eq(bank.o.valid),
-                                     serialiser.i.payload.eq(bank.o.payload),
-                                     bank.o.ready.eq(serialiser.i.ready)]
+                self.save(m, *banks, serialiser.i, saved.value)
                 with m.If(serialiser.i.valid & serialiser.i.ready & serialiser.i.p.last):
                     next_stream("READ", "IDLE")
 
@@ -294,6 +308,18 @@ class KvCache(wiring.Component):
                     with m.If(writer.o.p.last):
                         next_stream("PLACE", "IDLE")
 
+    @staticmethod
+    def save(m, keys, values, out, value):
+        """Send words of keys; or, word by word, codes of values and scales that keys bring."""
+        both = keys.o.valid & (values.o.valid | ~value)
+        m.d.comb += [
+            out.valid.eq(both), keys.o.ready.eq(out.ready & both),
+            values.o.ready.eq(out.ready & both & value),
+            out.p.codes.eq(Mux(value, values.o.p.codes, keys.o.p.codes)),
+            out.p.scale.eq(Mux(value, keys.o.p.value_scale, keys.o.p.scale)),
+            *(out.p[name].eq(keys.o.p[name]) for name in ("bos", "last_word", "last")),
+        ]
+
     def count(self, m, banks, own, *events):
         """Keep errors, count corrected words."""
         m.d.comb += own.uncorrectable.eq(banks[0].uncorrectable | banks[1].uncorrectable)
@@ -310,5 +336,6 @@ class KvCache(wiring.Component):
 
 
 def same_rows(append, read, value):
-    """Whether an append is to the rows that a read of that side reads."""
-    return (append.slot == read.slot) & (append.stream == read.stream) & (append.value == value)
+    """Whether an append is to what a read of that side reads: one of keys reads of values too."""
+    same = (append.slot == read.slot) & (append.stream == read.stream)
+    return same & append.value if value else same

@@ -7,8 +7,8 @@ from amaranth.lib import data, enum
 from golden_model.kv_config import CODE_BITS, ERRORS, SCALE_BITS, KvCacheConfig
 
 __all__ = ["ERROR_LAYOUT", "Events", "Operation", "address_layout", "append_layout", "codes_layout",
-           "control_layout", "geometry_layout", "read_layout", "row_word_layout", "walk_layout",
-           "word_layout", "write_layout"]
+           "control_layout", "geometry_layout", "key_word_layout", "read_layout", "row_word_layout",
+           "value_word_layout", "walk_layout", "word_layout", "write_layout"]
 
 ERROR_LAYOUT = data.StructLayout(dict.fromkeys(ERRORS, 1))
 """Sticky errors; see :data:`golden_model.kv_config.ERRORS`."""
@@ -67,9 +67,22 @@ def row_word_layout(config: KvCacheConfig):
 
 
 def word_layout(config: KvCacheConfig):
-    """Payload of ``o_k`` and ``o_v``; `scale` is valid on every word of its row."""
+    """One word of a row and what it says of itself; `scale` is valid on every word of its row."""
     return data.StructLayout({"codes": codes_layout(config), "scale": SCALE_BITS, "bos": 1,
                               "last_word": 1, "last": 1})
+
+
+def key_word_layout(config: KvCacheConfig):
+    """Payload of ``o_k``: the same, and the scale of the value row of the same token."""
+    fields = word_layout(config).members
+    return data.StructLayout({"codes": fields["codes"], "scale": SCALE_BITS,
+                              "value_scale": SCALE_BITS, **fields})
+
+
+def value_word_layout(config: KvCacheConfig):
+    """Payload of ``o_v``: its scale has come with the key's."""
+    fields = word_layout(config).members
+    return data.StructLayout({name: fields[name] for name in fields if name != "scale"})
 
 
 def control_layout(config: KvCacheConfig):
@@ -98,15 +111,19 @@ def geometry_layout(config: KvCacheConfig):
 def walk_layout(config: KvCacheConfig):
     """Rows to walk: perhaps the first token's, then `rows` of the ring from `code`, `scale` on."""
     return data.StructLayout({
-        "bos": 1, "rows": range(config.window), "poison": 1, "index": _below(config.sinks),
+        "bos": 1, "rows": range(config.window), "poison": 1, "bare": 1,
+        "index": _below(config.sinks),
         "code": _below(config.code_memory.depth), "scale": _below(config.rows),
     })
 
 
 def address_layout(config: KvCacheConfig):
-    """One word's place: in the memory of first tokens if `bos` is set."""
+    """One word's place: in the memory of first tokens if `bos` is set.
+
+    `poison` asks for zeros, `bare` for a value's scale of zero.
+    """
     return data.StructLayout({
-        "bos": 1, "poison": 1, "last_word": 1, "last": 1,
+        "bos": 1, "poison": 1, "bare": 1, "last_word": 1, "last": 1,
         "code": _below(max(config.code_memory.depth, config.sink_memory.depth)),
         "scale": _below(config.scale_memory.depth),
     })

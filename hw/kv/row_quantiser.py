@@ -10,9 +10,10 @@ from golden_model.formats import KV_SCALE_BIAS, KV_SCALE_FRACTION_BITS
 from golden_model.kv_row_config import RowQuantiserConfig
 from golden_model.quant_config import MANTISSA_BITS
 from hw.quant.multiplier import Multiplier
+from hw.quant.quick_float_unit import QuickFloatUnit
 from hw.quant.rounding_shifter import RoundingShifter
 from hw.quant.scale_lanes import SMALL_FLOAT
-from hw.quant.small_float_unit import REQUEST, Operation
+from hw.quant.small_float_unit import Operation
 
 __all__ = ["SCALE", "RowFormat", "RowQuantiser", "command_layout"]
 
@@ -36,6 +37,16 @@ def command_layout(config: RowQuantiserConfig):
     })
 
 
+def largest_code(kind):
+    """Return the largest step of a key or value, or code of a query, as a small float."""
+    ones, most = Signal.like(kind.bits), Signal(SMALL_FLOAT)
+    return most, [
+        ones.eq(kind.bits - (kind.format != RowFormat.MIDRISE)),
+        most.m.eq(Cat(ones > MANTISSA_BITS - 1 - bit for bit in range(MANTISSA_BITS))),
+        most.e.eq(ones - MANTISSA_BITS),
+    ]
+
+
 def kv_scale(scale):
     """KV scale nearest to a small float, ties to even, saturated; what is too small is zero."""
     dropped = MANTISSA_BITS - 1 - KV_SCALE_FRACTION_BITS
@@ -49,15 +60,15 @@ def kv_scale(scale):
 class RowQuantiser(wiring.Component):
     """Codes of ``x`` against its largest magnitude: section 7 of the numerics.
 
-    A head's words stream in once, into one of two buffers, while the largest magnitude is taken;
-    so the next head comes in while this one is coded.  The small-float unit divides the levels by
-    that magnitude, the codes leave at a beat a cycle, and beside them two more operations make the
-    scale.  A code needs no saturation: rounding errors of the ratio are far below half a code.
+    Three heads are in work at once.  One's words stream in, into one of ``config.buffers`` buffers,
+    while its largest magnitude is taken.  The levels are divided by that of the next.  The third's
+    codes leave at a beat a cycle, and beside them its scale is made.  A code needs no saturation:
+    rounding errors of the ratio are far below half a code.
 
-    Heads of one length take ``config.interval`` cycles each: those of the three operations, 70, if
-    ``lanes`` is at least ``n / 32``.  :mod:`golden_model.kv.row_quantiser` gives the cycle of every
-    transfer.  ``i_command``, ``i`` and ``o_scale`` are registered; a response of the unit is always
-    taken at once.
+    Heads of one length take ``config.interval`` cycles each, and one alone ``config.head_latency``
+    from its last word to its first codes; the quick small-float units of the ratio and of the scale
+    are its own.  :mod:`golden_model.kv.row_quantiser` gives the cycle of every transfer.
+    ``i_command``, ``i`` and ``o_scale`` are registered.
 
     Members
     -------
@@ -69,10 +80,7 @@ class RowQuantiser(wiring.Component):
         Signed codes of a query; 0 up to ``2**bits - 1`` of keys and values.  Lanes past `n` mean
         nothing.
     o_scale : :py:`Out(stream.Signature(SCALE))`
-        One a head, after its codes: of a query's code, or of a step of a key or value.
-    o_request, i_response
-        Streams of a :class:`hw.quant.small_float_unit.SmallFloatUnit`, which may serve others in
-        between.
+        One a head, in the order of the codes: of a query's code, or of a step of a key or value.
     """
 
     def __init__(self, config: RowQuantiserConfig):
@@ -84,33 +92,31 @@ class RowQuantiser(wiring.Component):
                 "codes": data.ArrayLayout(signed(config.code_bits + 1), config.lanes), "last": 1,
             }))),
             "o_scale": Out(stream.Signature(SCALE)),
-            "o_request": Out(stream.Signature(REQUEST)),
-            "i_response": In(stream.Signature(SMALL_FLOAT)),
         })
 
     def elaborate(self, platform):
         config = self.config
         m = Module()
         kind = Signal(self.i_command.p.shape(), reset_less=True)  # of the head that comes in
-        peak = Signal(SMALL_FLOAT, reset_less=True)
-        ready, take, start, coding, coded = (Signal(name=name) for name in (
-            "ready", "take", "start", "coding", "coded"))
-        held = Signal(range(3))  # heads whose words are kept
-        command = self.i_command.valid & self.i_command.ready
-        m.d.sync += held.eq(held + command - coded)
+        top = Signal(WORD_BITS, reset_less=True)
+        ready, take, start, coding, scaling = (Signal(name=name) for name in (
+            "ready", "take", "start", "coding", "scaling"))
 
-        m.submodules.words = words = memory.Memory(shape=self.i.payload.shape(), init=[],
-                                                   depth=2 << (config.max_beats - 1).bit_length())
-        self.load(m, words.write_port(), kind, peak, ready, take, held == 2)
-        head, ratio = self.divide(m, kind, peak, ready, take, start, ~coding)
-        self.encode(m, words.read_port(), head, ratio, start, coding, coded)
+        m.submodules.words = words = memory.Memory(
+            shape=self.i.payload.shape(), init=[],
+            depth=config.buffers << (config.max_beats - 1).bit_length())
+        self.load(m, words.write_port(), kind, top, ready, take)
+        head, peak, ratio = self.divide(m, kind, top, ready, take, start, ~coding & ~scaling)
+        self.scale(m, head, peak, start, scaling)
+        self.encode(m, words.read_port(), head, ratio, start, coding)
         return m
 
-    def load(self, m, write, kind, peak, ready, take, full):
-        """Store a head's words and find the small float of its largest magnitude."""
+    def load(self, m, write, kind, top, ready, take):
+        """Store a head's words and find its largest magnitude."""
         config = self.config
         left, beat = Signal(range(config.max_n + 1)), Signal(range(config.max_beats))
-        bank, wait = Signal(), Signal(range(config.peak_latency - 1))
+        bank = Signal(range(config.buffers))
+        wait = Signal(range(max(2, config.peak_latency - 1)))
         accepted = self.i.valid & self.i.ready
         m.d.comb += [write.addr.eq(Cat(beat, bank)), write.en.eq(accepted),
                      write.data.eq(self.i.payload)]
@@ -131,17 +137,15 @@ class RowQuantiser(wiring.Component):
             after = Signal(name=f"valid_{level}")
             m.d.sync += after.eq(valid)
             values, valid = held, after
-
-        # The largest magnitude, then moved up until its top bit is set.
-        top, exponent = Signal(WORD_BITS, reset_less=True), Signal(signed(6), reset_less=True)
         with m.If(valid & (values[0] > top)):
             m.d.sync += top.eq(values[0])
+
         with m.FSM():
             with m.State("COMMAND"):
-                m.d.comb += self.i_command.ready.eq(~full)
+                m.d.comb += self.i_command.ready.eq(1)
                 m.d.sync += [kind.eq(self.i_command.payload), left.eq(self.i_command.p.n),
-                             beat.eq(0), top.eq(0), exponent.eq(WORD_BITS - MANTISSA_BITS)]
-                with m.If(self.i_command.valid & self.i_command.ready):
+                             beat.eq(0), top.eq(0)]
+                with m.If(self.i_command.valid):
                     m.next = "LOAD"
             with m.State("LOAD"):
                 m.d.comb += self.i.ready.eq(1)
@@ -149,126 +153,129 @@ class RowQuantiser(wiring.Component):
                 with m.If(accepted):
                     m.d.sync += [left.eq(left - config.lanes), beat.eq(beat + 1)]
                     with m.If(left <= config.lanes):
-                        m.d.sync += bank.eq(~bank)
+                        m.d.sync += bank.eq(bank + 1)
                         m.next = "PEAK"
             with m.State("PEAK"):
                 m.d.sync += wait.eq(wait - 1)
-                # Two cycles by bytes, seven by bits, one that rounds.
-                with m.If((wait <= 9) & (wait > 7) & ~top[16:].any()):
-                    m.d.sync += [top.eq(top << 8), exponent.eq(exponent - 8)]
-                with m.If((wait <= 7) & ~top[-1]):
-                    m.d.sync += [top.eq(top << 1), exponent.eq(exponent - 1)]
                 with m.If(wait == 0):
-                    dropped = WORD_BITS - MANTISSA_BITS
-                    rounded = top[dropped:] + (top[dropped - 1]
-                                               & (top[:dropped - 1].any() | top[dropped]))
-                    carry = rounded[MANTISSA_BITS]
-                    m.d.sync += [peak.m.eq(Cat(rounded[:15], rounded[15] | carry)),
-                                 peak.e.eq(Mux(top[-1], exponent + carry, 0))]
                     m.next = "READY"
             with m.State("READY"):
                 m.d.comb += ready.eq(1)
                 with m.If(take):
                     m.next = "COMMAND"
 
-    def divide(self, m, kind, peak, ready, take, start, idle):
-        """Run one head's three operations; return the head and its ratio as of `start` on."""
-        request, response = self.o_request, self.i_response
+    def divide(self, m, kind, top, ready, take, start, free):
+        """Divide the levels by the peak; return head, peak and ratio, as of and after `start`."""
+        m.submodules.ratio = unit = QuickFloatUnit(self.config.ratio_unit)
         head = Signal(kind.shape(), reset_less=True)
-        left, ratio, scale = (Signal(SMALL_FLOAT, name=name, reset_less=True)
-                              for name in ("left", "ratio", "scale"))
-        step = Signal(range(3))
-        query = head.format == RowFormat.QUERY
-        ones, most = Signal.like(head.bits), Signal(SMALL_FLOAT)  # the largest step or query code
-        m.d.comb += [
-            ones.eq(head.bits - (head.format != RowFormat.MIDRISE)),
-            most.m.eq(Cat(ones > MANTISSA_BITS - 1 - bit for bit in range(MANTISSA_BITS))),
-            most.e.eq(ones - MANTISSA_BITS),
-            request.p.operation.eq(Operation.DIV), request.p.a.eq(left), request.p.b.eq(most),
-        ]
-        with m.If(step == 0):
-            m.d.comb += [request.p.a.eq(most), request.p.b.eq(left)]
-        with m.Elif((step == 2) == query):
-            m.d.comb += [request.p.operation.eq(Operation.MUL), request.p.b.eq(head.scale)]
+        peak, ratio = (Signal(SMALL_FLOAT, name=name, reset_less=True)
+                       for name in ("peak", "ratio"))
+        most, statements = largest_code(head)
+        m.d.comb += [*statements, unit.i.p.n.eq(top), unit.i.p.a.eq(most), unit.i.p.b.eq(peak)]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [unit.i.valid.eq(ready), take.eq(ready & unit.i.ready),
+                             unit.i.p.operation.eq(Operation.FROM_INT)]
+                m.d.sync += head.eq(kind)
+                with m.If(take):
+                    m.next = "PEAK"
+            with m.State("PEAK"):
+                m.d.comb += unit.o.ready.eq(1)
+                m.d.sync += peak.eq(unit.o.p)
+                with m.If(unit.o.valid):
+                    m.next = "DIVIDE"
+            with m.State("DIVIDE"):
+                m.d.comb += [unit.i.valid.eq(1), unit.i.p.operation.eq(Operation.DIV)]
+                m.next = "RATIO"
+            with m.State("RATIO"):
+                m.d.comb += [unit.o.ready.eq(free), start.eq(unit.o.valid & free)]
+                with m.If(start):
+                    m.d.sync += ratio.eq(unit.o.p)
+                    m.next = "IDLE"
+        return head, peak, ratio
 
-        m.d.comb += [self.o_scale.p.scale.eq(scale), self.o_scale.p.kv.eq(kv_scale(scale))]
+    def scale(self, m, head, peak, start, scaling):
+        """Make a head's scale from `start` on; a query's peak is divided first, a row's last."""
+        m.submodules.scale = unit = QuickFloatUnit(self.config.scale_unit)
+        kind, value = Signal(head.shape(), reset_less=True), Signal(SMALL_FLOAT, reset_less=True)
+        second, last = Signal(), Signal()
+        free = ~self.o_scale.valid | self.o_scale.ready
+        most, statements = largest_code(kind)
+        m.d.comb += [*statements, self.o_scale.p.kv.eq(kv_scale(self.o_scale.p.scale)),
+                     unit.i.p.a.eq(value)]
+        with m.If(second == (kind.format == RowFormat.QUERY)):
+            m.d.comb += [unit.i.p.operation.eq(Operation.MUL), unit.i.p.b.eq(kind.scale)]
+        with m.Else():
+            m.d.comb += [unit.i.p.operation.eq(Operation.DIV), unit.i.p.b.eq(most)]
         with m.If(self.o_scale.ready):
             m.d.sync += self.o_scale.valid.eq(0)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += take.eq(ready)
-                with m.If(ready):
-                    m.next = "ISSUE"
-            with m.State("ISSUE"):
-                # The ratio and the scale must find their registers free.
-                m.d.comb += request.valid.eq(Mux(step == 0, idle,
-                                                 (step == 1) | ~self.o_scale.valid))
-                with m.If(request.valid & request.ready):
-                    m.next = "AWAIT"
-            with m.State("AWAIT"):
-                m.d.comb += response.ready.eq(1)
-                with m.If(response.valid):
-                    m.d.sync += step.eq(step + 1)
-                    m.next = "ISSUE"
-                    with m.Switch(step):
-                        with m.Case(0):
-                            m.d.comb += start.eq(1)
-                            m.d.sync += ratio.eq(response.payload)
-                        with m.Case(1):
-                            m.d.sync += left.eq(response.payload)
-                        with m.Default():
-                            m.d.comb += take.eq(ready)
-                            m.d.sync += [scale.eq(response.payload), self.o_scale.valid.eq(1)]
-                            with m.If(~ready):
-                                m.next = "IDLE"
-        with m.If(take):
-            m.d.sync += [head.eq(kind), left.eq(peak), step.eq(0)]
-        return head, ratio
+                with m.If(start):
+                    m.next = "ASK"
+            with m.State("ASK"):
+                m.d.comb += [unit.i.valid.eq(1), scaling.eq(1)]
+                m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.comb += [unit.o.ready.eq(~second | free), scaling.eq(~last),
+                             last.eq(second & unit.o.valid & free)]
+                with m.If(unit.o.valid & unit.o.ready):
+                    m.d.sync += [second.eq(~second), value.eq(unit.o.p)]
+                    m.next = "ASK"
+                with m.If(last):
+                    m.d.sync += [self.o_scale.valid.eq(1), self.o_scale.p.scale.eq(unit.o.p)]
+                    m.next = "IDLE"
+                    with m.If(start):
+                        m.next = "ASK"
+        with m.If(start):
+            m.d.sync += [kind.eq(head), value.eq(peak)]
 
-    def encode(self, m, read, head, ratio, start, coding, coded):
-        """Send a head's codes from `start` on; `coded` is its last word's reading."""
+    def encode(self, m, read, head, ratio, start, coding):
+        """Send a head's codes from `start` on."""
         config = self.config
         advance = ~self.o.valid | self.o.ready
-        left, beat, bank = (Signal(range(config.max_n + 1)), Signal(range(config.max_beats)),
-                            Signal())
-        kind = Signal(head.shape(), reset_less=True)
+        left, beat = Signal(range(config.max_n + 1)), Signal(range(config.max_beats))
+        bank, kind = Signal(range(config.buffers)), Signal(head.shape(), reset_less=True)
         reading = Signal()
-        with m.If(start):
-            m.d.sync += [kind.eq(head), left.eq(head.n), beat.eq(0), reading.eq(1)]
         last = left <= config.lanes
-        m.d.comb += [read.addr.eq(Cat(beat, bank)), read.en.eq(advance),
-                     coded.eq(reading & last & advance)]
         with m.If(reading & advance):
             m.d.sync += [left.eq(left - config.lanes), beat.eq(beat + 1)]
             with m.If(last):
-                m.d.sync += [reading.eq(0), bank.eq(~bank)]
-
-        valid, ends = Signal(config.latency), Signal(config.latency)
-        m.d.comb += [coding.eq(reading | valid.any()), self.o.valid.eq(valid[-1]),
-                     self.o.p.last.eq(ends[-1])]
-        with m.If(advance):
-            m.d.sync += [valid.eq(Cat(reading, valid)), ends.eq(Cat(last, ends))]
+                m.d.sync += [reading.eq(0), bank.eq(bank + 1)]
+        with m.If(start):
+            m.d.sync += [kind.eq(head), left.eq(head.n), beat.eq(0), reading.eq(1)]
+        m.d.comb += [read.addr.eq(Cat(beat, bank)), read.en.eq(advance), coding.eq(reading)]
 
         # The levels over a magnitude are no more than the levels: the exponent is negative.
+        along = data.StructLayout({"valid": 1, "last": 1, "midrise": 1, "offset": config.code_bits,
+                                   "places": 7})
         midrise = kind.format == RowFormat.MIDRISE
-        places, offset = Signal(7), Signal(config.code_bits)
-        m.d.sync += [
-            places.eq((midrise - ratio.e - config.shifter.fraction_bits)[:6]),
-            offset.eq(Mux(kind.format == RowFormat.QUERY, 0, (1 << kind.bits >> 1) - midrise)),
-        ]
+        factor = Signal.like(ratio.m, reset_less=True)
+        pipe = [Signal(along, name=f"along_{n}") for n in range(config.latency)]
+        with m.If(advance):
+            m.d.sync += [
+                factor.eq(ratio.m), pipe[0].valid.eq(reading), pipe[0].last.eq(last),
+                pipe[0].midrise.eq(midrise),
+                pipe[0].places.eq((midrise - ratio.e - config.shifter.fraction_bits)[:6]),
+                pipe[0].offset.eq(Mux(kind.format == RowFormat.QUERY, 0,
+                                      (1 << kind.bits >> 1) - midrise)),
+                *(to.eq(value) for to, value in zip(pipe[1:], pipe)),
+            ]
+        m.d.comb += [self.o.valid.eq(pipe[-1].valid), self.o.p.last.eq(pipe[-1].last)]
+        placed, rounded = pipe[config.multiplier.latency], pipe[-2]
         for lane in range(config.lanes):
             m.submodules[f"multiplier_{lane}"] = multiplier = Multiplier(config.multiplier)
             m.submodules[f"shifter_{lane}"] = shifter = RoundingShifter(config.shifter)
             m.d.comb += [
                 multiplier.advance.eq(advance), multiplier.a.eq(read.data[lane]),
-                multiplier.b.eq(ratio.m),
+                multiplier.b.eq(factor),
                 shifter.advance.eq(advance), shifter.value.eq(multiplier.product),
-                shifter.places.eq(places),
+                shifter.places.eq(placed.places),
             ]
             odd, some = shifter.window[0], shifter.half | shifter.sticky
             # Mid-rise: half of the levels, which is an odd integer and a half, is added ahead of
             # rounding, so that ties are the integers and the odd ones of them go down.
-            up = Mux(midrise, ~odd | some, shifter.half & (shifter.sticky | odd))
-            total = Cat(C(1, 1), shifter.window).as_signed() + Cat(up, offset)
+            up = Mux(rounded.midrise, ~odd | some, shifter.half & (shifter.sticky | odd))
+            total = Cat(C(1, 1), shifter.window).as_signed() + Cat(up, rounded.offset)
             with m.If(advance):
                 m.d.sync += self.o.p.codes[lane].eq(total[1:].as_signed())

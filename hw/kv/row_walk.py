@@ -30,7 +30,7 @@ class RowWalk(wiring.Component):
         Drops what is left of the command in work.
     i : :py:`In(stream.Signature(walk_layout(config)))`
         At least one row, the first token's included; `code` and `scale` are the ring's row to begin
-        with, less `index`.  `poison` is passed on.
+        with, less `index`.  `poison` and `bare` are passed on.
     o : :py:`Out(stream.Signature(address_layout(config)))`
     """
 
@@ -78,7 +78,7 @@ class RowWalk(wiring.Component):
             code, scale = self.i.p.code + self.i.p.index, self.i.p.scale + self.i.p.index
             m.d.sync += [
                 self.o.valid.eq(1), self.o.p.bos.eq(self.i.p.bos), word.eq(0),
-                self.o.p.poison.eq(self.i.p.poison),
+                self.o.p.poison.eq(self.i.p.poison), self.o.p.bare.eq(self.i.p.bare),
                 left.eq(self.i.p.rows - ~self.i.p.bos), ring_code.eq(code), ring_scale.eq(scale),
                 self.o.p.code.eq(Mux(self.i.p.bos, self.i.p.index, code)),
                 self.o.p.scale.eq(Mux(self.i.p.bos, shape.scale_end + self.i.p.index, scale)),

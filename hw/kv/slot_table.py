@@ -24,7 +24,8 @@ def finding_layout(config: KvCacheConfig):
     """Return the layout of what the table says of one stream of a slot.
 
     `read` walks every row that a read gives, `append` the place of the next one.  `slot` and
-    `stream` say that there is no such slot or stream; then the walks mean nothing.
+    `stream` say that there is no such slot or stream; then the walks mean nothing.  A walk of keys
+    is `bare` while only one side has its row of the token in progress.
     """
     return data.StructLayout({
         "slot": 1, "stream": 1, "appended": 1, "pending": 1, "length": range(config.window + 1),
@@ -94,8 +95,9 @@ class SlotTable(wiring.Component):
         command = Signal.like(self.i_append)
         with m.If(self.look_append):
             m.d.sync += command.eq(self.i_append)
-        self.look_up(m, slots, bases, "k", flags[0], marks[0])
-        self.look_up(m, slots, bases, "v", flags[1], marks[1])
+        # A read of keys gives the values' scales too: it has to know of both sides' rows.
+        self.look_up(m, slots, bases, "k", flags, marks)
+        self.look_up(m, slots, bases, "v", flags[1:], marks[1:])
         self.look_up(m, slots, bases, "append", flags, marks)
 
         mine = slots[command.slot]
@@ -125,8 +127,7 @@ class SlotTable(wiring.Component):
         index = Signal.like(found.index, name=f"index_{name}")
         with m.If(look):
             m.d.sync += held.eq(asked)
-        pairs = zip(cells, marks) if name == "append" else [(cells, marks)]
-        reads = [memory_.read_port(transparent_for=[mark]) for memory_, mark in pairs]
+        reads = [memory_.read_port(transparent_for=[mark]) for memory_, mark in zip(cells, marks)]
         for read in reads:
             # Not held by the enable: the bit may change after it was looked up.
             now = Mux(look, asked, held)
@@ -161,15 +162,16 @@ class SlotTable(wiring.Component):
             index.eq(bases[held.slot] + held.stream),
             found.index.eq(index),
             # In one piece each, as some of their bits are constant; see `Events`.
-            found.read.eq(self.walk(C(1, 1), rows, index, code, scale)),
+            found.read.eq(self.walk(C(1, 1), rows, index, code, scale,
+                                    reads[0].data != reads[-1].data if name == "k" else 0)),
             found.append.eq(self.walk(slot.length == 0, slot.length != 0, index, slot.code,
                                       slot.scale)),
         ]
 
-    def walk(self, bos, rows, index, code, scale):
+    def walk(self, bos, rows, index, code, scale, bare=0):
         """Return the bits of a walk without poison."""
-        fields = {"bos": bos, "rows": rows, "poison": C(0, 1), "index": index, "code": code,
-                  "scale": scale}
+        fields = {"bos": bos, "rows": rows, "poison": C(0, 1), "bare": bare | C(0, 1),
+                  "index": index, "code": code, "scale": scale}
         layout = walk_layout(self.config)
         return Cat((fields[name] | C(0, Shape.cast(field.shape).width))[
             :Shape.cast(field.shape).width] for name, field in layout)

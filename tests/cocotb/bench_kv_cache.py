@@ -15,9 +15,10 @@ from hw.kv.layouts import (
     Operation,
     append_layout,
     control_layout,
+    key_word_layout,
     read_layout,
     row_word_layout,
-    word_layout,
+    value_word_layout,
 )
 from sim.streams import Clocked, Stalls, StreamDriver, StreamMonitor
 
@@ -53,11 +54,13 @@ class Bench:
             control_layout(config).const({"op": op, **fields}).as_bits())
 
     def read(self, slot, stream, value):
-        name = "v" if value else "k"
+        name, layout = ("v", value_word_layout) if value else ("k", key_word_layout)
+        layout = layout(config)
         self.inputs[f"i_read_{name}"].queue.append(
             read_layout(config).const({"slot": slot, "stream": stream}).as_bits())
-        self.wanted[f"o_{name}"] += [word_layout(config).const({
-            **word._asdict(), "codes": list(word.codes)}).as_bits()
+        self.wanted[f"o_{name}"] += [layout.const({
+            field: list(part) if field == "codes" else part
+            for field, part in word._asdict().items() if field in layout.members}).as_bits()
             for word in self.golden.read(slot, stream, value)]
 
     def append(self, slot, stream, value):

@@ -12,18 +12,17 @@ from cocotb.clock import Clock
 from golden_model.kv.row_quantiser import HeadCycles, head_cycles
 from golden_model.kv_row_config import RowQuantiserConfig
 from host.model_file import load_model
+from hw.kv.row_quantiser import RowQuantiser
 from sim.packing import fields, pack
 from sim.streams import Clocked, Stalls, StreamDriver, StreamMonitor
 from tests.hw.kv.heads import (
     KINDS,
-    RowQuantiserWithUnit,
     captured,
     corners,
     near_ties,
     random_heads,
     ties,
 )
-from tests.hw.quant.tokens import UNIT
 
 config = RowQuantiserConfig(**json.loads(os.environ["CONFIG"]))
 parameters = json.loads(os.environ["PARAMETERS"])
@@ -47,7 +46,7 @@ def heads():
 async def run(dut, rate):
     """Run the heads back to back, check their values, return their cycles."""
     Clock(dut.clk, 10, unit="ns").start()
-    work, ports = heads(), RowQuantiserWithUnit(config)
+    work, ports = heads(), RowQuantiser(config)
 
     def stalls(number):
         return Stalls(rate, burst=3, seed=seed + number)
@@ -91,4 +90,4 @@ async def values_under_stalls(dut):
 async def values_and_cycles(dut):
     """Full rate, with the cycle of every transfer."""
     work, took = await run(dut, 0.0)
-    assert took == head_cycles(config, UNIT, [(len(head.x), head.fmt) for head in work])
+    assert took == head_cycles(config, [len(head.x) for head in work])

@@ -8,15 +8,24 @@ import pytest
 from safetensors.numpy import load_file
 
 from host.model_file import load_model
+from hw.attention.cached_attention import CachedAttention
 from sim.runner import MissingTool, SimulationFailed, run_bench
-from tests.hw.attention.cached import CachedAttentionWithUnit, Model
-from tests.hw.attention.test_cached_attention import GROUPED, NARROW, SINGLE, TINY, Coarse
+from tests.hw.attention.cached import Model
+from tests.hw.attention.test_cached_attention import (
+    FOUR,
+    GROUPED,
+    NARROW,
+    ORDERED,
+    SINGLE,
+    TINY,
+    Coarse,
+)
 
 DEMO = Path(__file__).parents[2] / "models" / "demo"
 SLOW = pytest.mark.slow
 
 
-def run(simulator, config, parameters, component=CachedAttentionWithUnit):
+def run(simulator, config, parameters, component=CachedAttention):
     try:
         return run_bench(component(config), "tests.cocotb.bench_cached_attention",
                          simulator=simulator, parameters=parameters, seed=3)
@@ -28,7 +37,9 @@ def run(simulator, config, parameters, component=CachedAttentionWithUnit):
 @pytest.mark.parametrize(("simulator", "model", "count"), [
     pytest.param("verilator", GROUPED, 14, marks=SLOW),
     pytest.param("verilator", SINGLE, 14, marks=SLOW),
-    pytest.param("verilator", NARROW, 14, marks=SLOW), ("icarus", TINY, 2),
+    pytest.param("verilator", NARROW, 14, marks=SLOW),
+    pytest.param("verilator", ORDERED, 14, marks=SLOW),
+    pytest.param("verilator", FOUR, 14, marks=SLOW), ("icarus", TINY, 2),
     pytest.param("icarus", GROUPED, 12, marks=SLOW)], ids=str)
 def test_sequences_beyond_the_window(simulator, model, count):
     done = run(simulator, model.config, {"model": model._asdict(), "count": count})
@@ -61,5 +72,4 @@ def test_words_of_the_shipped_model_are_the_exact_decoders(simulator, count, lay
 @pytest.mark.cocotb
 def test_first_tokens_coded_as_coarsely_as_others_are_noticed():
     with pytest.raises(SimulationFailed, match="words_under_stalls"):
-        run("icarus", TINY.config, {"model": TINY._asdict(), "count": 1},
-            lambda config: CachedAttentionWithUnit(config, Coarse))
+        run("icarus", TINY.config, {"model": TINY._asdict(), "count": 1}, Coarse)

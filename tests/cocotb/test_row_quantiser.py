@@ -7,8 +7,8 @@ import pytest
 
 from golden_model.kv_row_config import RowQuantiserConfig
 from hw.kv import row_quantiser
+from hw.kv.row_quantiser import RowQuantiser
 from sim.runner import MissingTool, SimulationFailed, run_bench
-from tests.hw.kv.heads import RowQuantiserWithUnit
 
 CONFIG = RowQuantiserConfig(lanes=2)
 PARAMETERS = {"model": str(Path(__file__).parents[2] / "models/demo/model.safetensors"),
@@ -17,7 +17,7 @@ PARAMETERS = {"model": str(Path(__file__).parents[2] / "models/demo/model.safete
 
 def run(simulator, every):
     try:
-        return run_bench(RowQuantiserWithUnit(CONFIG), "tests.cocotb.bench_row_quantiser",
+        return run_bench(RowQuantiser(CONFIG), "tests.cocotb.bench_row_quantiser",
                          simulator=simulator, parameters={**PARAMETERS, "every": every})
     except MissingTool as error:
         pytest.skip(str(error))

@@ -17,7 +17,6 @@ from amaranth.lib.wiring import In, Out
 from golden_model.attention.attention import attention_cycles, bounds
 from golden_model.attention_config import AttentionConfig, SignDotConfig
 from golden_model.config import ModelShape, Numerics, TernaryDotConfig
-from golden_model.quant_config import SmallFloatUnitConfig
 from host.manifest import tool_versions
 from host.synth import FAMILIES, synthesise
 from hw.attention.attention import Attention
@@ -136,8 +135,7 @@ def units_of(name, lanes, queries):
     parts = {"score": Score(config.score), "softmax": Softmax(config.softmax),
              "weighted_sum": WeightedSum(config.weighted_sum),
              "head_scales": HeadScales(config.softmax), "attention": Attention(config)}
-    took = attention_cycles(config, SmallFloatUnitConfig(), heads=heads, rows=rows,
-                            head_dim=head_dim).total
+    took = attention_cycles(config, config.unit, heads=heads, rows=rows, head_dim=head_dim).total
     least = bounds(config, heads, kv_heads, rows, head_dim)
     return {"shape": dict(zip(("heads", "kv_heads", "head_dim", "rows"), SHAPES[name])),
             "configuration": dataclasses.asdict(config), "cycles": took, "bounds": least,

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sequences of tokens for attention with its cache, made up or a model's own; its unit."""
+"""Sequences of tokens for attention with its cache, made up or a model's own."""
 
 from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
-from amaranth import *
-from amaranth.lib import wiring
-from amaranth.lib.wiring import Flow
 
 from golden_model import exact, smallfloat
 from golden_model.attention.attention import score_scale_of
@@ -15,10 +12,8 @@ from golden_model.attention.cached_attention import CachedAttention as Golden
 from golden_model.attention.cached_attention import Words, command_fields
 from golden_model.cached_attention_config import CachedAttentionConfig
 from golden_model.config import ModelShape, Numerics
-from hw.attention.cached_attention import CachedAttention
 from hw.kv.layouts import Operation
-from hw.quant.small_float_unit import SmallFloatUnit
-from tests.hw.attention.tokens import UNIT, small
+from tests.hw.attention.tokens import small
 
 PEAK = 1 << 23
 
@@ -37,6 +32,9 @@ class Model(NamedTuple):
     beat: int = 4
     form: str = "dsp"
     ports: str = "1r1w"
+    grouped: bool = False
+    abreast: int = 2
+    digits: int = 3
 
     @property
     def shape(self):
@@ -46,7 +44,8 @@ class Model(NamedTuple):
     def geometry(self, numerics):
         return CachedAttentionConfig.of(
             self.shape, numerics, lanes=self.lanes, queries=self.queries, window=self.window,
-            slots=self.slots, beat=self.beat, form=self.form, ports=self.ports)
+            slots=self.slots, beat=self.beat, form=self.form, ports=self.ports,
+            grouped=self.grouped, abreast=self.abreast, digits=self.digits)
 
     @property
     def config(self):
@@ -83,7 +82,11 @@ class Sequence:
             "stream": stream, "query_bits": self.numerics.q_bits, "repeats": repeats,
             "score_scale": small(score_scale_of(model.n)), "query_scale": small(q.scale),
             "key_scale": small(k.scale), "value_scale": small(v.scale)}))
-        self.words += [row for part in (k, v, q) for row in part.x.reshape(-1, beat).tolist()]
+        parts = (k.x, v.x, q.x)
+        if self.config.grouped:
+            parts = [part for group in zip(k.x, v.x, q.x.reshape(len(k.x), -1, model.n))
+                     for part in group]
+        self.words += [row for part in parts for row in part.reshape(-1, beat).tolist()]
         words, scale = self.golden.token(slot, stream, q, k, v)
         self.wanted += words.reshape(-1, beat).tolist() * repeats
         self.scales.append(small(scale))
@@ -117,31 +120,6 @@ def random_words(rng, model):
         return Words(x, smallfloat.from_float(1 / max(real, 1)))
 
     return part(model.heads), part(model.kv_heads), part(model.kv_heads)
-
-
-class CachedAttentionWithUnit(wiring.Component):
-    """Attention with its cache, and a small-float unit that serves nothing else."""
-
-    def __init__(self, config, component=CachedAttention):
-        self.config, self.inner = config, component(config)
-        super().__init__({name: member for name, member in self.inner.signature.members.items()
-                          if name not in ("o_request", "i_response")})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.inner, m.submodules.unit = inner, unit = self.inner, SmallFloatUnit(UNIT)
-        wiring.connect(m, inner.o_request, unit.i)
-        wiring.connect(m, unit.o, inner.i_response)
-        for name, member in self.signature.members.items():
-            near, far = getattr(inner, name), getattr(self, name)
-            inward = member.flow is Flow.In
-            if member.is_port:
-                m.d.comb += near.eq(far) if inward else far.eq(near)
-            elif inward:
-                wiring.connect(m, wiring.flipped(far), near)
-            else:
-                wiring.connect(m, near, wiring.flipped(far))
-        return m
 
 
 def model_sequence(weights, tokens, layers, window, lanes, queries):

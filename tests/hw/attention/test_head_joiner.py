@@ -155,8 +155,8 @@ def test_cycles_are_pinned():
     config = HeadJoinerConfig(lanes=4, rows_per_stage=3)
     assert config.latency == 10
     assert join_cycles(config, [(2, 2, 2), (1, 1, 1)]) == [
-        JoinCycles(0, [1, 2, 3, 4], [1, 2], list(range(14, 22)), 6),
-        JoinCycles(14, [15], [15], [25], 17)]
+        JoinCycles(0, [1, 2, 3, 4], [1, 2], list(range(12, 20)), 4),
+        JoinCycles(12, [13], [13], [23], 15)]
 
 
 def test_a_common_exponent_of_one_too_many_is_noticed(monkeypatch):

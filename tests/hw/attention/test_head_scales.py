@@ -15,11 +15,12 @@ from hw.attention import head_scales as unit
 from hw.attention.head_scales import HeadScales
 from sim.simulator import run_cycles
 from tests.hw.attention.tokens import UNIT, WithUnits, small
+from tests.mutants import mutant
 
 CONFIGS = [SoftmaxConfig(), SoftmaxConfig(queries=3, weight_bits=12, max_rows=4096)]
 
 
-def run(config, stall, count=6):
+def run(config, stall, count=6, component=HeadScales):
     """Units, ratios and scales of the hardware and of the golden model; handshakes are checked."""
     rng = np.random.default_rng(8)
     heads = config.queries
@@ -43,7 +44,7 @@ def run(config, stall, count=6):
         assert step == (bool(seen["i_scale"][1]), bool(seen["o_unit"][0]), all(seen["i_total"]),
                         bool(seen["o_ratio"][0]), bool(seen["o_scale"][0]))
 
-    dut = WithUnits(HeadScales(config), score_scale=small(score_scale_of(32)))
+    dut = WithUnits(component(config), score_scale=small(score_scale_of(32)))
     got = run_cycles(dut, {
         "i_scale": small(scales.ravel()),
         "i_total": [{"peaks": p, "totals": t, "exponent": e} for p, t, e in
@@ -69,9 +70,23 @@ def test_matches_golden_model_in_value_and_cycle(config, stall):
 def test_a_program_of_seven_steps_is_pinned():
     model = HeadScalesCycles(CONFIGS[0], UNIT)
     steps = [model.step(cycle == 0, True, cycle > 40, True, True) for cycle in range(180)]
-    assert [n for n, step in enumerate(steps) if step.unit] == [27]
-    assert [n for n, step in enumerate(steps) if step.ratio] == [41 + 42]
-    assert next(n for n, step in enumerate(steps) if step.total) == 41 + 127
+    assert [n for n, step in enumerate(steps) if step.unit] == [8]
+    assert next(n for n, step in enumerate(steps) if step.ratio) == 41 + 15
+    assert next(n for n, step in enumerate(steps) if step.total) == 41 + 40
+
+
+def test_a_unit_does_not_wait_for_the_scales_of_the_pass_before():
+    model = HeadScalesCycles(CONFIGS[0], UNIT)
+    steps = [model.step(cycle in (0, 45), True, cycle == 41 or 41 < cycle < 90, True, True)
+             for cycle in range(120)]
+    assert [n for n, step in enumerate(steps) if step.unit] == [8, 61]
+    assert next(n for n, step in enumerate(steps) if step.total) == 41 + 45
+
+
+def test_a_unit_in_between_that_is_forgotten_is_noticed():
+    broken = mutant(HeadScales, "step.eq(back), back.eq(0)", "step.eq(0), back.eq(0)")
+    with pytest.raises(AssertionError):
+        run(CONFIGS[0], 0.0, component=broken)
 
 
 def test_another_order_of_operands_is_noticed(monkeypatch):

@@ -12,7 +12,9 @@ from tests.hw.attention.tokens import query_payloads, row_payloads
 
 CONFIGS = [ScoreConfig(lanes=8, queries=2, max_words=2), ScoreConfig(lanes=4, beat=2),
            ScoreConfig(lanes=12, queries=3, max_words=4, beat=6, levels_per_stage=1),
-           ScoreConfig(lanes=8, code_bits=4, bos_bits=4, query_bits=4, max_words=2)]
+           ScoreConfig(lanes=8, code_bits=4, bos_bits=4, query_bits=4, max_words=2),
+           ScoreConfig(lanes=8, queries=2, max_words=2, kv_code="symmetric"),
+           ScoreConfig(lanes=2, beat=2, kv_code="symmetric")]
 
 
 def passes(config, seed=0):
@@ -66,7 +68,7 @@ def test_matches_golden_model_in_value_and_cycle(config, stall):
 
 
 def test_latency_is_pinned():
-    assert [config.latency for config in CONFIGS] == [4, 4, 6, 4]
+    assert [config.latency for config in CONFIGS] == [4, 4, 6, 4, 4, 3]
     assert ScoreConfig(lanes=64).latency == 6
 
 
@@ -89,7 +91,7 @@ def test_sums_kept_from_the_row_before_are_noticed(monkeypatch):
 @pytest.mark.parametrize(("wrong", "name"), [
     ({"lanes": 6}, "lanes"), ({"queries": 0}, "queries"), ({"beat": 1}, "beat"),
     ({"beat": 3}, "beat"), ({"max_words": 0}, "max_words"), ({"bos_bits": 5}, "bos_bits"),
-    ({"bos_bits": 2}, "bos_bits")])
+    ({"bos_bits": 2}, "bos_bits"), ({"kv_code": "minmax"}, "kv_code")])
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         ScoreConfig(**wrong)

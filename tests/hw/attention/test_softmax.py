@@ -19,7 +19,8 @@ from hw.attention.value_weight import ValueWeight
 from sim.simulator import run_cycles
 from tests.hw.attention.tokens import UNIT, WithUnits, small
 
-CONFIGS = [SoftmaxConfig(queries=2, max_rows=20, form="dsp"),
+CONFIGS = [SoftmaxConfig(queries=2, max_rows=20, abreast=2, form="dsp"),
+           SoftmaxConfig(max_rows=18, abreast=4, form="dsp"),
            SoftmaxConfig(max_rows=120, weight_bits=12, banks=4, form="dsp")]
 
 
@@ -119,7 +120,7 @@ def test_adder_rows_compute_the_same():
 def test_passes_overlap():
     """Codes of the last, longest pass leave one a cycle."""
     cycles = []
-    run(CONFIGS[1], 0.0, cycles)
+    run(CONFIGS[-1], 0.0, cycles)
     assert cycles[-1] - cycles[-120] == 119
 
 
@@ -147,7 +148,8 @@ def test_an_overwritten_bank_is_noticed(monkeypatch):
 
 @pytest.mark.parametrize(("wrong", "name"), [
     ({"queries": 0}, "queries"), ({"max_rows": 0}, "max_rows"), ({"max_rows": 4097}, "max_rows"),
-    ({"weight_bits": 1}, "weight_bits"), ({"banks": 1}, "banks"), ({"form": ""}, "form")])
+    ({"weight_bits": 1}, "weight_bits"), ({"banks": 1}, "banks"), ({"form": ""}, "form"),
+    ({"abreast": 3}, "abreast")])
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         SoftmaxConfig(**wrong)

@@ -14,7 +14,10 @@ from tests.hw.attention.tokens import row_payloads
 CONFIGS = [WeightedSumConfig(lanes=8, queries=2, max_words=2, max_rows=9, beat=2),
            WeightedSumConfig(lanes=4, max_rows=9),
            WeightedSumConfig(lanes=6, queries=3, max_words=4, beat=3, max_rows=9, weight_bits=12),
-           WeightedSumConfig(lanes=4, code_bits=4, bos_bits=4, max_words=2, max_rows=9, beat=1)]
+           WeightedSumConfig(lanes=4, code_bits=4, bos_bits=4, max_words=2, max_rows=9, beat=1),
+           WeightedSumConfig(lanes=8, queries=2, max_words=2, max_rows=9, beat=2,
+                             kv_code="symmetric"),
+           WeightedSumConfig(lanes=4, max_rows=9, kv_code="symmetric")]
 
 
 def passes(config, seed=0):
@@ -71,7 +74,7 @@ def test_matches_golden_model_in_value_and_cycle(config, stall):
 
 
 def test_widths_are_pinned():
-    assert [config.sum_bits for config in CONFIGS] == [16, 16, 20, 17]
+    assert [config.sum_bits for config in CONFIGS] == [16, 16, 20, 17, 16, 16]
     assert WeightedSumConfig(max_rows=4096).sum_bits == 24
     assert WeightedSumConfig().latency == 5
 
@@ -94,7 +97,8 @@ def test_a_bos_row_taken_for_another_is_noticed(monkeypatch):
 @pytest.mark.parametrize(("wrong", "name"), [
     ({"lanes": 6}, "lanes"), ({"queries": 0}, "queries"), ({"beat": 0}, "beat"),
     ({"max_words": 0}, "max_words"), ({"bos_bits": 5}, "bos_bits"), ({"max_rows": 0}, "max_rows"),
-    ({"weight_bits": 17}, "weight_bits"), ({"code_bits": 9}, "code_bits")])
+    ({"weight_bits": 17}, "weight_bits"), ({"code_bits": 9}, "code_bits"),
+    ({"kv_code": ""}, "kv_code")])
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         WeightedSumConfig(**wrong)

@@ -14,11 +14,11 @@ from golden_model import exact, smallfloat
 from golden_model.attention.attention import attention_heads, score_scale_of
 from golden_model.attention.score import beats
 from golden_model.formats import decode_kv_scale, encode_kv_scale
-from golden_model.quant_config import SmallFloatUnitConfig
+from golden_model.quick_float_config import QuickFloatConfig
 from host.model_file import load_model
-from hw.quant.small_float_unit import SmallFloatUnit
+from hw.quant.quick_float_unit import QuickFloatUnit
 
-UNIT = SmallFloatUnitConfig()
+UNIT = QuickFloatConfig(form="dsp")
 DEMO = Path(__file__).parents[3] / "models" / "demo"
 REAL_ATTEND = exact.attend
 
@@ -104,7 +104,7 @@ class WithUnits(wiring.Component):
         m = Module()
         m.submodules.component = component = self.component
         for n, (request, response) in enumerate(zip(component.o_request, component.i_response)):
-            m.submodules[f"unit_{n}"] = unit = SmallFloatUnit(UNIT)
+            m.submodules[f"unit_{n}"] = unit = QuickFloatUnit(UNIT)
             wiring.connect(m, request, unit.i)
             wiring.connect(m, unit.o, response)
         for name, value in self.constants.items():

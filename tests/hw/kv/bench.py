@@ -159,8 +159,9 @@ class Bench:
         if not valid:
             return
         got = payload if name == "o_save" else Word(
-            tuple(payload.codes), payload.scale, bool(payload.bos), bool(payload.last_word),
-            bool(payload.last))
+            tuple(payload.codes), *((payload.scale, payload.value_scale) if name == "o_k"
+                                    else (0, 0)),
+            bool(payload.bos), bool(payload.last_word), bool(payload.last))
         assert self.wanted[name], f"{name} offers what nobody asked for"
         assert got == self.wanted[name][0], f"{name}: {got} is not {self.wanted[name][0]}"
         if ready:

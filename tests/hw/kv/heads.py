@@ -1,53 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heads for the row quantiser, as its ports take them, and the quantiser with its own unit."""
+"""Heads for the row quantiser, as its ports take them."""
 
 from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
-from amaranth import *
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from golden_model import exact, smallfloat
 from golden_model.formats import encode_kv_scale
 from golden_model.kv.row_code import quantize_query
 from golden_model.kv.row_quantiser import code_head
-from golden_model.kv_row_config import RowQuantiserConfig
-from hw.kv.row_quantiser import RowFormat, RowQuantiser
-from hw.quant.small_float_unit import SmallFloatUnit
-from tests.hw.quant.tokens import PEAK, UNIT, small
+from hw.kv.row_quantiser import RowFormat
+from tests.hw.quant.tokens import PEAK, small
 
-__all__ = ["Head", "RowQuantiserWithUnit", "captured", "corners", "near_ties", "random_heads",
-           "ties"]
+__all__ = ["Head", "captured", "corners", "near_ties", "random_heads", "ties"]
 
 KINDS = [("query", 8), ("midrise", 3), ("symmetric", 3), ("query", 4), ("midrise", 4),
          ("symmetric", 4)]
 """What models have: queries of 8 and 4 bits, rows of 3 and, of the first token, 4."""
-
-
-class RowQuantiserWithUnit(wiring.Component):
-    """The streams of a row quantiser whose small-float unit serves nothing else."""
-
-    def __init__(self, config: RowQuantiserConfig):
-        self.config = config
-        self.inner = inner = RowQuantiser(config)
-        super().__init__({
-            **{name: In(getattr(inner, name).signature.flip()) for name in ("i_command", "i")},
-            **{name: Out(getattr(inner, name).signature) for name in ("o", "o_scale")},
-        })
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.quantiser = inner = self.inner
-        m.submodules.unit = unit = SmallFloatUnit(UNIT)
-        wiring.connect(m, inner.o_request, unit.i)
-        wiring.connect(m, unit.o, inner.i_response)
-        for name in ("i_command", "i"):
-            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(inner, name))
-        for name in ("o", "o_scale"):
-            wiring.connect(m, getattr(inner, name), wiring.flipped(getattr(self, name)))
-        return m
 
 
 class Head(NamedTuple):

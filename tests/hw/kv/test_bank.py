@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from golden_model.kv.bank import MEMORIES
 from golden_model.kv.bank import Bank as Golden
 from golden_model.kv.row_walk import Address
 from golden_model.kv.secded import State
@@ -19,7 +20,8 @@ SHARED_PROTECTED = KvCacheConfig(lanes=3, rows=6, sinks=2, row_words=2, window=4
 
 
 def fields(at):
-    return {**{name: int(value) for name, value in at._asdict().items()}, "poison": 0}
+    return {**{name: int(value) for name, value in at._asdict().items()}, "poison": 0,
+            "bare": 0}
 
 
 def places(config):
@@ -37,7 +39,7 @@ class Pair:
 
     def __init__(self, config, ctx, dut):
         self.config, self.ctx, self.dut = config, ctx, dut
-        self.golden = Golden(config)
+        self.golden = Golden(config, dut.keys)
         self.rng = np.random.default_rng(4)
         self.corrected = self.uncorrectable = 0
 
@@ -54,12 +56,31 @@ class Pair:
         self.ctx.set(self.dut.i_write, {"at": fields(at), "codes": codes, "scale": scale})
         self.ctx.set(self.dut.write, 1)
         self.golden.write(at, codes, scale)
+        if self.dut.keys:  # of a value row of another place's word, which is one too
+            self.ctx.set(self.dut.write_scale, 1)
+            self.golden.write_scale(at, scale)
 
     async def fill(self, every):
         for at in every:
             self.write(at)
             await self.tick()
+        self.stop()
+        await self.tick()
+
+    def stop(self):
         self.ctx.set(self.dut.write, 0)
+        if self.dut.keys:
+            self.ctx.set(self.dut.write_scale, 0)
+
+    async def rescale(self, at):
+        """Store a value row's scale alone."""
+        scale = int(self.rng.integers(1 << 16))
+        self.ctx.set(self.dut.i_write, {"at": fields(at), "codes": [0] * self.config.lanes,
+                                        "scale": scale})
+        self.ctx.set(self.dut.write_scale, 1)
+        self.golden.write_scale(at, scale)
+        await self.tick()
+        self.stop()
         await self.tick()
 
     async def read(self, every, stall=0.0):
@@ -78,7 +99,8 @@ class Pair:
                 cycles[0].append(cycle)
             if valid and ready:
                 at, found = wanted.pop(0)
-                assert (tuple(word.codes), word.scale) == (found.codes, found.scale), str(at)
+                scales = (word.scale, word.value_scale) if dut.keys else (0, 0)
+                assert (tuple(word.codes), *scales) == found[:3], str(at)
                 assert (word.bos, word.last_word, word.last) == (at.bos, at.last_word, at.last)
                 cycles[1].append(cycle)
             cycle += 1
@@ -86,13 +108,13 @@ class Pair:
         return cycles
 
     def flip(self, name, address, bit):
-        cells = getattr(self.dut, name).cells.data[address]
+        cells = self.dut.memories[name].cells.data[address]
         self.ctx.set(cells, self.ctx.get(cells) ^ 1 << bit)
         self.golden.flip(name, address, bit)
 
 
-def run(config, scenario):
-    dut = Bank(config)
+def run(config, scenario, keys=True):
+    dut = Bank(config, keys)
 
     async def testbench(ctx):
         await scenario(Pair(config, ctx, dut))
@@ -116,6 +138,40 @@ def test_words_come_back_a_cycle_each(config, latency):
         assert [cycle - latency for cycle in seen] == sent
         await pair.read(every, stall=0.4)
         assert (pair.corrected, pair.uncorrectable) == (0, 0)
+
+    run(config, scenario)
+
+
+@pytest.mark.parametrize("config", [PLAIN, SHARED_PROTECTED], ids=str)
+def test_values_have_no_scales(config):
+    async def scenario(pair):
+        every = places(config)
+        await pair.fill(every)
+        await pair.read(every, stall=0.4)
+        assert set(pair.dut.memories) == set(MEMORIES[:2])
+
+    run(config, scenario, keys=False)
+
+
+@pytest.mark.parametrize("config", [PLAIN, PROTECTED, SHARED], ids=str)
+def test_scales_of_values_come_by_themselves(config):
+    async def scenario(pair):
+        every = places(config)
+        await pair.fill(every)
+        for at in every[::3]:
+            await pair.rescale(at)
+        await pair.read(every)
+        bare = [fields(at) | {"bare": 1} for at in every[:4]]
+        for at, place in zip(every, bare):
+            pair.ctx.set(pair.dut.i_read.payload, place)
+            pair.ctx.set(pair.dut.i_read.valid, 1)
+            pair.ctx.set(pair.dut.o.ready, 1)
+            await pair.tick()
+            pair.ctx.set(pair.dut.i_read.valid, 0)
+            valid, word = False, None
+            while not valid:
+                valid, word = await pair.tick(pair.dut.o.valid, pair.dut.o.payload)
+            assert (word.scale, word.value_scale) == (pair.golden.read(at).scale, 0)
 
     run(config, scenario)
 
@@ -147,7 +203,7 @@ def test_a_shared_port_writes_first():
     run(config, scenario)
 
 
-@pytest.mark.parametrize("name", ["codes", "sinks", "scales"])
+@pytest.mark.parametrize("name", MEMORIES)
 def test_every_flipped_bit_of_a_row_is_corrected_on_the_way_out(name):
     config = KvCacheConfig(lanes=3, rows=6, sinks=2, row_words=2, window=4, secded=True,
                            scrub_interval=1000)
@@ -158,8 +214,8 @@ def test_every_flipped_bit_of_a_row_is_corrected_on_the_way_out(name):
         at = Address(name == "sinks", 1, 3, True, False)
         await pair.fill([at])
         golden = pair.golden.read(at)
-        width = getattr(pair.dut, name).config.width
-        address = 3 if name == "scales" else 1
+        width = pair.dut.memories[name].config.width
+        address = 3 if name in MEMORIES[2:] else 1
         for bit in range(width):
             pair.flip(name, address, bit)
             pair.corrected = 0
@@ -184,19 +240,19 @@ def test_idle_cycles_mend_every_word(config):
     async def scenario(pair):
         every = places(config)
         await pair.fill(every)
-        for name in ("codes", "sinks", "scales"):
-            memory = getattr(pair.dut, name).config
+        for name in MEMORIES:
+            memory = pair.dut.memories[name].config
             for address in range(memory.depth):
                 pair.flip(name, address, int(pair.rng.integers(memory.width)))
-        depth = max(memory.depth for memory in config.memories)
+        depth = max(memory.depth for memory in config.key_memories)
         for _ in range((config.scrub_interval + 2) * depth + 10):
             await pair.tick()
         for number in range(depth):
             assert pair.golden.scrub(number) is State.CORRECTED
         assert pair.corrected == depth
-        for name in ("codes", "sinks", "scales"):
+        for name in MEMORIES:
             for address, word in enumerate(pair.golden.words[name]):
-                assert pair.ctx.get(getattr(pair.dut, name).cells.data[address]) == word
+                assert pair.ctx.get(pair.dut.memories[name].cells.data[address]) == word
         pair.corrected = 0
         await pair.read(every, stall=0.4)
         assert (pair.corrected, pair.uncorrectable) == (0, 0)
@@ -212,7 +268,7 @@ def test_scrubbing_reports_two_flips_and_leaves_them():
         for _ in range(30):
             await pair.tick()
         assert pair.uncorrectable >= 1
-        assert pair.ctx.get(pair.dut.codes.cells.data[5]) == pair.golden.words["codes"][5]
+        assert pair.ctx.get(pair.dut.memories["codes"].cells.data[5]) == pair.golden.words["codes"][5]
 
     run(PROTECTED, scenario)
 
@@ -224,8 +280,8 @@ def test_scrubbing_loses_no_write_and_no_read(config):
         every = places(config)
         await pair.fill(every)
         for _ in range(40):
-            name = str(pair.rng.choice(["codes", "sinks", "scales"]))
-            memory = getattr(pair.dut, name).config
+            name = str(pair.rng.choice(MEMORIES))
+            memory = pair.dut.memories[name].config
             pair.flip(name, int(pair.rng.integers(memory.depth)),
                       int(pair.rng.integers(memory.width)))
             for _ in range(int(pair.rng.integers(3))):

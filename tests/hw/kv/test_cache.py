@@ -264,3 +264,22 @@ def test_a_planted_bug_is_noticed(monkeypatch, name, broken):
     monkeypatch.setattr(cache, name, broken)
     with pytest.raises(AssertionError, match=r"^o_[kv]: "):
         test_appends_and_reads_at_once("small")
+
+
+def test_a_cache_that_does_not_fit_is_refused_with_bits_and_knobs():
+    """Block RAM of an UP5K against the demo model at a window of 128, and one that fits."""
+    large = KvCacheConfig(lanes=32, rows=12 * 127, sinks=12, window=128)
+    assert large.memory_bits == 2 * (12 * 127 * 96 + 12 * 128 + (12 * 127 + 12) * 16)
+    large.check_fits(large.memory_bits, "just that")
+    with pytest.raises(ValueError, match=(
+            r"^the KV cache takes 344832 bits of memory, up5k has 122880: lower rows \(1524: slots "
+            r"\* streams \* \(window - 1\)\) by way of the window or slots, or kv_bits$")):
+        large.check_fits(30 * 4096, "up5k")
+    KvCacheConfig(lanes=32, rows=12 * 31, sinks=12, window=32).check_fits(30 * 4096, "up5k")
+
+
+def test_a_row_takes_few_bits_an_element():
+    """3.25 at a head_dim of 64, scales included."""
+    assert KvCacheConfig(lanes=64).bits_per_element(64) == 3.25
+    assert KvCacheConfig(lanes=32).bits_per_element(32) == 3.5
+    assert KvCacheConfig(lanes=64).bits_per_element(128) == 3.125

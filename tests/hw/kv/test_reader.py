@@ -6,8 +6,8 @@ from golden_model.kv.reader import READER_LATENCY, address_cycles, rows_read
 from golden_model.kv.row_walk import Geometry, row_addresses
 from golden_model.kv_config import KvCacheConfig
 from hw.kv.reader import Reader
-from tests.hw.kv.test_row_walk import fields
 from sim.simulator import PATIENCE, receive, simulate
+from tests.hw.kv.test_row_walk import fields
 
 CONFIG = KvCacheConfig(lanes=1, rows=24, sinks=4, row_words=3, window=7, slots=2)
 GEOMETRY = Geometry(2, 2, 2, 7)
@@ -20,7 +20,7 @@ def finding(rows, index, fault):
     start = ring[0] if ring else 0
     stride = GEOMETRY.stride
     return found | {"appended": 0, "length": 0 if fault == "unwritten" else 1, "index": index,
-                    "read": {"bos": 1, "rows": len(ring), "poison": 0, "index": index,
+                    "read": {"bos": 1, "rows": len(ring), "poison": 0, "bare": 0, "index": index,
                              "code": start * GEOMETRY.words * stride, "scale": start * stride}}
 
 

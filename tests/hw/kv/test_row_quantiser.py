@@ -20,14 +20,13 @@ from tests.hw.adversarial import STALLS, signed_words, small_reals
 from tests.hw.kv.heads import (
     KINDS,
     Head,
-    RowQuantiserWithUnit,
     captured,
     corners,
     near_ties,
     random_heads,
     ties,
 )
-from tests.hw.quant.tokens import PEAK, UNIT
+from tests.hw.quant.tokens import PEAK
 
 CONFIGS = [RowQuantiserConfig(form="dsp"),
            RowQuantiserConfig(lanes=1, max_n=33, rows_per_stage=9, form="dsp"),
@@ -36,7 +35,7 @@ CONFIGS = [RowQuantiserConfig(form="dsp"),
 
 @cache
 def device(config):
-    return Device(RowQuantiserWithUnit(config))
+    return Device(RowQuantiser(config))
 
 
 def run(config, heads, stall=0.0, *, codes_stall=None, dut=None):
@@ -64,7 +63,7 @@ def run(config, heads, stall=0.0, *, codes_stall=None, dut=None):
 def check(config, heads, dut=None):
     heads = list(heads)
     assert run(config, heads, dut=dut) == head_cycles(
-        config, UNIT, [(len(head.x), head.fmt) for head in heads])
+        config, [len(head.x) for head in heads])
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
@@ -78,7 +77,7 @@ def test_random_heads_of_odd_sizes(config, stall):
 
 
 def waiting_heads(dut=None):
-    run(CONFIGS[1], list(random_heads([33] * 4, seed=1)), codes_stall=0.9, dut=dut)
+    run(CONFIGS[1], list(random_heads([20] * 9, seed=1)), codes_stall=0.9, dut=dut)
 
 
 def test_heads_wait_for_their_buffer():
@@ -144,7 +143,7 @@ def test_heads_of_a_model_are_coded_as_the_decoder_does(numerics, tokens):
 def test_words_that_come_late_are_taken_when_they_come():
     config, heads = CONFIGS[1], list(random_heads([3, 2, 4], seed=7))
     arrivals = [0, 9, 40, 41, 42, 300, 300, 301, 350]
-    dut, taken = RowQuantiserWithUnit(config), []
+    dut, taken = RowQuantiser(config), []
     words = [beat for head in heads for beat in head.words(config)]
 
     async def drive(ctx):
@@ -160,42 +159,44 @@ def test_words_that_come_late_are_taken_when_they_come():
     codes, scales = Recorder(dut.o, len(words)), Recorder(dut.o_scale, len(heads))
     simulate(dut, source(dut.i_command, [head.command for head in heads]), codes.run, scales.run,
              drive)
-    cycles = head_cycles(config, UNIT, [(len(head.x), head.fmt) for head in heads], arrivals)
+    cycles = head_cycles(config, [len(head.x) for head in heads], arrivals)
     assert taken == [cycle for head in cycles for cycle in head.words]
     assert codes.cycles == [cycle for head in cycles for cycle in head.codes]
     assert scales.cycles == [head.scale for head in cycles]
 
 
 @pytest.mark.parametrize(("lanes", "n", "interval"), [
-    (4, 32, 70), (4, 64, 70), (4, 100, 70), (4, 128, 70), (1, 32, 70), (2, 64, 70), (1, 64, 94),
-    (2, 128, 94), (1, 128, 158)])
+    (8, 32, 14), (4, 32, 14), (4, 64, 21), (4, 100, 30), (4, 128, 37), (1, 32, 35), (16, 128, 15)])
 def test_heads_back_to_back(lanes, n, interval):
     config = RowQuantiserConfig(lanes=lanes)
-    cycles = head_cycles(config, UNIT, [(n, fmt) for fmt in ("query", "midrise") * 5])
-    assert config.interval(UNIT, n) == interval
-    assert {b.scale - a.scale for a, b in pairwise(cycles)} == {interval}
+    cycles = head_cycles(config, [n] * 10)
+    assert config.interval(n) == interval
+    assert {b.scale - a.scale for a, b in pairwise(cycles[3:])} == {interval}
+
+
+def test_slower_division():
+    assert RowQuantiserConfig(lanes=8, digits=1).interval(32) == 26
 
 
 def test_cycles_are_pinned():
     """Literals, because hardware and test both follow the model and would drift together."""
-    assert head_cycles(CONFIGS[0], UNIT, [(8, "query"), (7, "midrise"), (1, "symmetric")]) == [
-        HeadCycles(0, [1, 2], [47, 48], 87), HeadCycles(17, [18, 19], [117, 118], 157),
-        HeadCycles(87, [88], [187], 227)]
+    assert head_cycles(CONFIGS[0], [8, 7, 1]) == [
+        HeadCycles(0, [1, 2], [26, 27], 33), HeadCycles(7, [8, 9], [40, 41], 47),
+        HeadCycles(20, [21], [54], 61)]
+    assert CONFIGS[0].head_latency == 24
 
 
 def test_a_kv_scale_that_is_cut_off_is_noticed(monkeypatch):
     monkeypatch.setattr(row_quantiser, "kv_scale",
                         lambda scale: Cat(scale.m[5:-1], scale.e + 55)[:16])
     with pytest.raises(AssertionError):
-        check(CONFIGS[0], random_heads([8, 7, 6], seed=1), RowQuantiserWithUnit(CONFIGS[0]))
+        check(CONFIGS[0], random_heads([8, 7, 6], seed=1), RowQuantiser(CONFIGS[0]))
 
 
-def test_a_buffer_for_one_head_is_noticed(monkeypatch):
-    load = RowQuantiser.load
-    monkeypatch.setattr(RowQuantiser, "load", lambda self, m, write, kind, peak, ready, take, full:
-                        load(self, m, write, kind, peak, ready, take, C(0)))
+def test_too_few_buffers_are_noticed(monkeypatch):
+    monkeypatch.setattr(RowQuantiserConfig, "buffers", 2)
     with pytest.raises(AssertionError):
-        waiting_heads(RowQuantiserWithUnit(CONFIGS[1]))
+        waiting_heads(RowQuantiser(CONFIGS[1]))
 
 
 def test_a_ratio_without_its_last_bit_is_noticed(monkeypatch):
@@ -207,7 +208,7 @@ def test_a_ratio_without_its_last_bit_is_noticed(monkeypatch):
 
     monkeypatch.setattr(RowQuantiser, "encode", forgetful)
     with pytest.raises(AssertionError):
-        delicate_heads(RowQuantiserWithUnit(CONFIGS[0]))
+        delicate_heads(RowQuantiser(CONFIGS[0]))
 
 
 @st.composite

@@ -29,7 +29,7 @@ def walks(geometry, seed):
     for bos, count, first in cases:
         index = int(rng.integers(geometry.stride))
         rows = [None] * bos + [(first + n) % geometry.ring for n in range(count)]
-        yield ({"bos": bos, "rows": count, "poison": 0, "index": index,
+        yield ({"bos": bos, "rows": count, "poison": 0, "bare": int(index % 2), "index": index,
                 "code": first * geometry.words * geometry.stride,
                 "scale": first * geometry.stride}, row_addresses(geometry, index, rows))
 

@@ -52,8 +52,12 @@ async def look(ctx, dut, slot, stream, value=False):
     await ctx.tick()
     for signal in (enable, dut.look_append):
         ctx.set(signal, 0)
-    assert ctx.get(found) == ctx.get(dut.o_append)
-    return ctx.get(found)
+    seen, other = ctx.get(found), ctx.get(dut.o_append)
+    for name in ("slot", "stream", "appended", "pending", "length", "index", "append"):
+        assert seen[name] == other[name], name
+    for name in ("bos", "rows", "index", "code", "scale"):
+        assert seen.read[name] == other.read[name], name
+    return seen
 
 
 async def note(ctx, dut):
@@ -88,7 +92,7 @@ def test_pointers_follow_the_golden_model(geometry):
                         check_read(geometry, found.read, rows_read(tokens, False, geometry.window))
                     await note(ctx, dut)
                     found = await look(ctx, dut, slot, stream, value)
-                    assert found.appended
+                    assert (found.appended, found.read.bare) == (1, not value)
                     check_read(geometry, found.read, rows_read(tokens, True, geometry.window))
             assert await operate(ctx, dut, Operation.ADVANCE, slot=slot) == (1, set())
 

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small-float arithmetic in a few cycles an operation."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden_model.quant_config import EXPONENT_BITS, MANTISSA_BITS
+from golden_model.quick_float_config import QUOTIENT_DIGITS, QuickFloatConfig
+from hw.quant.multiplier import Multiplier
+from hw.quant.scale_lanes import SMALL_FLOAT
+from hw.quant.small_float_unit import REQUEST, Operation
+
+__all__ = ["QuickFloatUnit"]
+
+WIDTH = MANTISSA_BITS + 2
+"""Bits ahead of rounding, the top one in the highest place or the next; what lies below them is
+one bit."""
+
+
+class QuickFloatUnit(wiring.Component):
+    """``n``, ``a * b`` or ``a / b``, as :class:`hw.quant.small_float_unit.SmallFloatUnit` has them.
+
+    The same streams and results, a few times quicker and for the operations of the configuration
+    only: a multiplier, ``config.digits`` quotient digits a cycle, an integer normalised at once.
+    One operation at a time: ``o.valid`` rises ``config.latency[operation]`` cycles after the
+    request was accepted, ``i.ready`` in the cycle after the response's.  Neither depends
+    combinationally on the other side.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(REQUEST))`
+        Of `n` the lowest ``config.int_bits`` bits count.  Other operations mean nothing.
+    o : :py:`Out(stream.Signature(SMALL_FLOAT))`
+    """
+
+    def __init__(self, config: QuickFloatConfig):
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(REQUEST)),
+            "o": Out(stream.Signature(SMALL_FLOAT)),
+        })
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+        # What is rounded; the sum of exponents as of its highest place.
+        value, below = Signal(WIDTH), Signal()
+        e = Signal(signed(EXPONENT_BITS + 2), reset_less=True)
+        by_zero, of_zero = Signal(), Signal()
+        asked, idle, done = self.i.p.operation, Signal(), Signal()
+        operation, count = Signal(Operation), Signal(range(max(config.latency.values())))
+        with m.Switch(asked):
+            for name, latency in config.latency.items():
+                with m.Case(Operation[name.upper()]):
+                    with m.If(idle):
+                        m.d.sync += count.eq(latency - 2)
+        with m.If(idle):
+            m.d.sync += [operation.eq(asked), by_zero.eq(0), of_zero.eq(0)]
+        with m.Else():
+            m.d.sync += count.eq(count - 1)
+
+        for name, build in (("from_int", self.convert), ("mul", self.multiply),
+                            ("div", self.divide)):
+            if name not in config.operations:
+                continue
+            chosen = Operation[name.upper()]
+            found, rest = build(m, idle, asked == chosen, e, by_zero, of_zero)
+            with m.If((operation == chosen) if len(config.operations) > 1 else C(1, 1)):
+                m.d.comb += [value.eq(found), below.eq(rest)]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.i.ready.eq(1), idle.eq(1)]
+                with m.If(self.i.valid):
+                    m.next = "WORK"
+            with m.State("WORK"):
+                with m.If(count == 0):
+                    m.d.comb += done.eq(1)
+                    m.next = "RESPOND"
+            with m.State("RESPOND"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.next = "IDLE"
+        with m.If(done):
+            self.round(m, value, below, e, by_zero, of_zero)
+        return m
+
+    def convert(self, m, idle, mine, e, by_zero, of_zero):
+        """Normalise an integer; return its highest bits, and whether there are others."""
+        bits = self.config.int_bits
+        n, found, rest = (Signal(bits, reset_less=True), Signal(WIDTH, reset_less=True),
+                          Signal(reset_less=True))
+        moved, places = n, []
+        for level in reversed(range((bits - 1).bit_length())):
+            free = ~moved[-(1 << level):].any()
+            moved = Mux(free, moved << (1 << level), moved)[:bits]
+            places.append(free)
+        with m.If(idle):
+            m.d.sync += n.eq(self.i.p.n)
+        with m.If(idle & mine):
+            m.d.sync += e.eq(bits - MANTISSA_BITS)
+        # The second of three cycles; in the third `n` has no say.
+        first = Signal()
+        m.d.sync += [first.eq(idle & mine & self.i.valid), found.eq(moved[-WIDTH:]),
+                     rest.eq(moved[:-WIDTH].any())]
+        with m.If(first):
+            m.d.sync += e.eq(e - Cat(reversed(places)))
+        return found, rest
+
+    def multiply(self, m, idle, mine, e, by_zero, of_zero):
+        """Multiply mantissas; return the product's highest bits, and whether there are others."""
+        m.submodules.multiplier = multiplier = Multiplier(self.config.multiplier)
+        a, b = self.i.p.a, self.i.p.b
+        m.d.comb += [multiplier.advance.eq(1), multiplier.a.eq(a.m), multiplier.b.eq(b.m)]
+        with m.If(idle & mine):
+            m.d.sync += e.eq(a.e + b.e + MANTISSA_BITS)
+        product = multiplier.product[:2 * MANTISSA_BITS]
+        return product[-WIDTH:], product[:-WIDTH].any()
+
+    def divide(self, m, idle, mine, e, by_zero, of_zero):
+        """Divide mantissas; return the quotient, and whether something is left."""
+        a, b, digits = self.i.p.a, self.i.p.b, self.config.digits
+        divisor = Signal(MANTISSA_BITS, reset_less=True)
+        left = Signal(MANTISSA_BITS + 1, reset_less=True)  # less than twice the divisor
+        quotient = Signal(QUOTIENT_DIGITS, reset_less=True)
+        more = Signal(range(QUOTIENT_DIGITS // digits + 1))
+        with m.If(idle):
+            m.d.sync += [divisor.eq(b.m), left.eq(a.m),
+                         more.eq(QUOTIENT_DIGITS // digits)]
+            with m.If(mine):
+                m.d.sync += [e.eq(a.e - b.e - (MANTISSA_BITS - 1)), by_zero.eq(b.m == 0),
+                             of_zero.eq(a.m == 0)]
+        with m.Elif(more != 0):
+            rest, found = left, []
+            for _ in range(digits):
+                apart = (rest - divisor)[:MANTISSA_BITS + 2]
+                fits = ~apart[-1]
+                found.append(fits)
+                rest = Cat(C(0, 1), Mux(fits, apart, rest)[:MANTISSA_BITS])
+            m.d.sync += [more.eq(more - 1), left.eq(rest),
+                         quotient.eq(Cat(*reversed(found), quotient))]
+        return quotient, left.any()
+
+    def round(self, m, value, below, e, by_zero, of_zero):
+        """Round to the mantissa; what leaves the exponent's range saturates or is zero."""
+        top = value[-1]
+        wide = Mux(top, value, Cat(C(0, 1), value))[:WIDTH]
+        kept, half, rest = wide[2:], wide[1], wide[0] | below
+        rounded = kept + (half & (rest | kept[0]))
+        carry = rounded[MANTISSA_BITS]
+        power = Signal(signed(EXPONENT_BITS + 3))
+        m.d.comb += power.eq(e + carry - ~top)
+        m.d.sync += [self.o.p.m.eq(Cat(rounded[:15], rounded[15] | carry)),
+                     self.o.p.e.eq(power)]
+        with m.If((power > 127) | by_zero):
+            m.d.sync += [self.o.p.m.eq(0xFFFF), self.o.p.e.eq(127)]
+        with m.If(~by_zero & (power < -128) | ~wide[-1] & ~by_zero | of_zero):
+            m.d.sync += [self.o.p.m.eq(0), self.o.p.e.eq(0)]

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from golden_model import smallfloat
+from golden_model.quant.quick_float_unit import compute, cycles
+from golden_model.quick_float_config import QuickFloatConfig
+from hw.quant.quick_float_unit import QuickFloatUnit
+from hw.quant.small_float_unit import Operation
+from tests.hw.quant.test_small_float_unit import ZERO, ask, bits, integers, pairs
+from tests.mutants import mutant
+
+CONFIGS = [QuickFloatConfig(form="dsp"), QuickFloatConfig(digits=1, int_bits=63),
+           QuickFloatConfig(digits=6, int_bits=18, rows_per_stage=9)]
+
+
+def requests(name, a, b):
+    return [{"operation": Operation[name.upper()], "a": bits(x), "b": bits(y), "n": 0}
+            for x, y in zip(a, b)]
+
+
+def check(config, name, dut=None):
+    a, b = pairs()
+    got, took, _ = ask(dut or QuickFloatUnit(config), requests(name, a, b))
+    expected = [bits(value) for value in compute(config, name, a, b)]
+    wrong = [case for case in zip(a, b, got, expected) if case[2] != case[3]]
+    assert not wrong
+    assert set(took) == {config.latency[name]}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("name", ["mul", "div"])
+def test_matches_golden_model(config, name):
+    check(config, name)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_integers_match_golden_model(config):
+    numbers = [n & (1 << config.int_bits) - 1 for n in integers()]
+    got, took, _ = ask(QuickFloatUnit(config), [
+        {"operation": Operation.FROM_INT, "a": ZERO, "b": ZERO, "n": n} for n in numbers])
+    assert got == [bits(value) for value in smallfloat.from_int(np.array(numbers))]
+    assert set(took) == {config.latency["from_int"]}
+
+
+@pytest.mark.parametrize("operations", [("div",), ("from_int", "div"), ("mul", "div"), ("mul",)],
+                         ids=str)
+def test_a_unit_of_fewer_operations(operations):
+    config = QuickFloatConfig(operations=operations, form="dsp")
+    a, b = pairs(seed=3)
+    names = [name for name in operations if name != "from_int"]
+    for name in names:
+        got, *_ = ask(QuickFloatUnit(config), requests(name, a, b))
+        assert got == [bits(value) for value in compute(config, name, a, b)]
+    with pytest.raises(ValueError, match=r"^operation must be one of"):
+        compute(config, "add", a, b)
+
+
+def mixed():
+    """Operations in any order, with what must come of them."""
+    a, b = pairs(seed=5)
+    names = np.random.default_rng(6).choice(["mul", "div", "from_int"], len(a))
+    asked, wanted = [], []
+    for name, x, y, n in zip(names, a, b, np.random.default_rng(7).integers(1 << 32, size=len(a))):
+        asked.append({"operation": Operation[name.upper()], "a": bits(x), "b": bits(y),
+                      "n": int(n)})
+        wanted.append(bits(smallfloat.from_int(n) if name == "from_int"
+                           else compute(CONFIGS[0], name, x, y)))
+    return names.tolist(), asked, wanted
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+def test_operations_mix(stall):
+    names, asked, wanted = mixed()
+    got, took, sent = ask(QuickFloatUnit(CONFIGS[0]), asked, stall=stall)
+    assert got == wanted
+    if not stall:
+        assert sent[-1] + took[-1] - sent[0] == cycles(CONFIGS[0], names)
+
+
+@pytest.mark.parametrize(("digits", "latency"), [
+    (1, {"from_int": 3, "mul": 4, "div": 20}), (2, {"from_int": 3, "mul": 4, "div": 11}),
+    (3, {"from_int": 3, "mul": 4, "div": 8}), (6, {"from_int": 3, "mul": 4, "div": 5})])
+def test_latency_is_pinned(digits, latency):
+    assert QuickFloatConfig(digits=digits).latency == latency
+
+
+@pytest.mark.parametrize(("old", "new", "name"), [
+    ("quotient, left.any()", "quotient, C(0, 1)", "div"),
+    ("product[:-WIDTH].any()", "product[1:-WIDTH - 1].any()", "mul"),
+    ("power < -128", "power < -129", "mul"), ("(power > 127) | by_zero", "power > 127", "div")])
+def test_a_planted_bug_is_noticed(old, new, name):
+    config = QuickFloatConfig(form="dsp")
+    with pytest.raises(AssertionError):
+        check(config, name, mutant(QuickFloatUnit, old, new)(config))
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("operations", ()), ("operations", ("sqrt",)), ("digits", 4), ("int_bits", 64), ("form", "")])
+def test_config_refuses(field, value):
+    with pytest.raises(ValueError, match=f"^{field} must"):
+        QuickFloatConfig(**{field: value})
