@@ -9,7 +9,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full verilog sim synth doctor presets lint formal train clean
+.PHONY: help demo test test-full verilog sim compare synth doctor presets lint formal train clean
 
 help: ## Print this menu
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,9 @@ verilog: .venv/ready ## Write Verilog and manifest for PRESET= to OUT=
 
 sim: .venv/ready ## Run the benches, or those of COMPONENT=
 	$(BIN)/tritforge sim $(COMPONENT) $(ARGS)
+
+compare: .venv/ready ## Compare the accelerator's cycles with a GPU's measured ones
+	$(BIN)/tritforge compare $(ARGS)
 
 synth: .venv/ready ## Count the LUTs of the array of PRESET=
 	$(BIN)/tritforge synth array --preset $(PRESET) $(ARGS)

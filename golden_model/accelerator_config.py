@@ -7,10 +7,30 @@ Configurations that are supported by name are in :mod:`golden_model.presets`.
 import dataclasses
 from dataclasses import dataclass, field
 
-from golden_model.config import ArrayConfig, Numerics, _at_least, _one_of, _require
+from golden_model.attention_config import AttentionConfig
+from golden_model.bus_config import ControlConfig, RegisterFileConfig
+from golden_model.cached_attention_config import CachedAttentionConfig
+from golden_model.config import (
+    ArrayConfig,
+    Numerics,
+    _at_least,
+    _one_of,
+    _require,
+    config_hash,
+)
+from golden_model.decoder_config import DecoderConfig
 from golden_model.ffn_config import GatedFfnConfig
+from golden_model.image_config import BlockMemoryConfig
+from golden_model.kv_config import KvCacheConfig
 from golden_model.quant_config import NormQuantiserConfig, SmallFloatUnitConfig
 from golden_model.sparse_config import MaskedLinearConfig
+from golden_model.system_config import (
+    AxiPortConfig,
+    ImageCheckConfig,
+    ImageLoaderConfig,
+    SystemConfig,
+    TokenLoopConfig,
+)
 from golden_model.vector_config import RopeConfig
 
 __all__ = ["AcceleratorConfig", "Target", "UnitsConfig"]
@@ -68,6 +88,8 @@ class AcceleratorConfig:
     array: ArrayConfig = field(default_factory=ArrayConfig)
     units: UnitsConfig | None = None
     """Vector units and sparse path; without them the accelerator is the array alone."""
+    system: SystemConfig | None = None
+    """Buses, memory, KV cache; without them there is no whole decoder."""
     numerics: Numerics = field(default_factory=Numerics)
     window: int = 128
     """Tokens that the KV cache holds, the BOS token included."""
@@ -78,6 +100,12 @@ class AcceleratorConfig:
                  f"clock_mhz must lie in (0, 2000], not {self.clock_mhz}")
         if self.units is not None:
             self._check_units(self.units)
+        if self.system is not None:
+            _require(self.units is not None, "system needs units; leave it out by system = false")
+            try:
+                _ = self.decoder, self.control, self.image_check, self.axi_port
+            except ValueError as error:
+                raise ValueError(f"system cannot be built: {error}") from error
         if self.numerics.act_format == "fp4":
             _require(self.array.digit_bits >= 5,
                      f"array.digit_bits must be at least 5 for FP4, not {self.array.digit_bits}")
@@ -145,3 +173,87 @@ class AcceleratorConfig:
     def rope(self) -> RopeConfig:
         """Configuration of the rotary embedding."""
         return RopeConfig(form=self._units.form)
+
+    @property
+    def _system(self) -> SystemConfig:
+        if self.system is None:
+            raise ValueError(f"system is not part of {self.name}, which is no whole decoder")
+        return self.system
+
+    @property
+    def attention(self) -> CachedAttentionConfig:
+        """Configuration of attention and of the KV cache.
+
+        Raises
+        ------
+        ValueError
+            There is no `system`; so do the properties below.
+        """
+        system, units, numerics = self._system, self._units, self.numerics
+        finer = max(0, numerics.bos_bits - numerics.kv_bits - 1)
+        most = system.slots * system.streams
+        attention = AttentionConfig(
+            lanes=system.head_lanes, queries=system.queries, beat=units.lanes,
+            max_words=system.head_words, max_rows=self.window, max_heads=system.heads,
+            slots=system.slots, streams=system.streams, query_bits=min(numerics.q_bits, 12),
+            weight_bits=min(numerics.p_bits + finer, 16), code_bits=numerics.kv_bits,
+            bos_bits=numerics.bos_bits, abreast=system.abreast, digits=system.digits,
+            form=units.form)
+        return CachedAttentionConfig(attention=attention, cache=KvCacheConfig(
+            lanes=system.head_lanes, rows=most * (self.window - 1), sinks=most,
+            row_words=system.head_words, window=self.window, slots=system.slots,
+            kv_bits=numerics.kv_bits, bos_bits=numerics.bos_bits))
+
+    @property
+    def decoder(self) -> DecoderConfig:
+        """Configuration of the decoder core."""
+        system, units = self._system, self._units
+        return DecoderConfig(
+            array=self.array, attention=self.attention, lanes=units.lanes,
+            max_hidden=units.max_hidden, max_ffn=units.max_ffn, max_vocab=system.max_vocab,
+            up_bits=5 if self.numerics.act_format == "fp4" else 4,
+            address_bits=system.address_bits, form=units.form)
+
+    @property
+    def registers(self) -> RegisterFileConfig:
+        """Constants of the register file."""
+        system, array = self.system or SystemConfig(), self.array
+        axi = system.axi if system.memory == "axi" else None
+        return RegisterFileConfig(
+            config_hash=config_hash(self), rows=array.rows, lanes=array.lanes,
+            digit_bits=array.digit_bits, window=self.window, slots=system.slots,
+            memory_data_bits=axi.data_bits if axi else 0,
+            memory_outstanding=axi.outstanding if axi else 0,
+            memory_address_bits=axi.address_bits if axi else 0,
+            prompt_depth=system.prompt_depth, generated_depth=system.generated_depth)
+
+    @property
+    def control(self) -> ControlConfig:
+        """Configuration of the control port."""
+        return ControlConfig(bus=self._system.bus, registers=self.registers)
+
+    @property
+    def token_loop(self) -> TokenLoopConfig:
+        """Configuration of what feeds the decoder with tokens."""
+        return TokenLoopConfig(cache=self.attention.cache)
+
+    @property
+    def image_check(self) -> ImageCheckConfig:
+        """Configuration of what checks an image."""
+        return ImageCheckConfig(port=self.decoder.port, config_hash=config_hash(self),
+                                depth=self._system.depth)
+
+    @property
+    def block_memory(self) -> BlockMemoryConfig:
+        """Configuration of an image's memory on the chip."""
+        return BlockMemoryConfig(port=self.decoder.port, depth=self._system.depth)
+
+    @property
+    def image_loader(self) -> ImageLoaderConfig:
+        """Configuration of what the host writes that memory with."""
+        return ImageLoaderConfig(memory=self.block_memory)
+
+    @property
+    def axi_port(self) -> AxiPortConfig:
+        """Configuration of the way to an image behind AXI4."""
+        return AxiPortConfig(port=self.decoder.port, axi=self._system.axi)

@@ -3,11 +3,11 @@
 
 from dataclasses import dataclass
 
-from golden_model.config import _ceil_div
+from golden_model.config import _at_least, _ceil_div
 from golden_model.image_config import ImagePortConfig
 from golden_model.instruction_config import INSTRUCTION_BITS
 
-__all__ = ["SequencerConfig"]
+__all__ = ["ScaleProductsConfig", "SequencerConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +22,14 @@ class SequencerConfig:
     def beats(self) -> int:
         """Beats of one instruction."""
         return _ceil_div(INSTRUCTION_BITS, self.port.beat_bits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleProductsConfig:
+    """Geometry of what multiplies a scale by constants."""
+
+    most: int = 3
+    """Constants."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, most=1)

@@ -3,9 +3,10 @@
 
 from dataclasses import dataclass
 
-from golden_model.config import _at_least, _require
+from golden_model.config import _at_least, _ceil_div, _require
+from golden_model.image_config import ImagePortConfig
 
-__all__ = ["ArgmaxConfig", "PlaneSumConfig"]
+__all__ = ["ArgmaxConfig", "EmbeddingRowConfig", "PlaneSumConfig"]
 
 PLANES = 3
 """Trits of one weight of the head: 27 levels."""
@@ -56,3 +57,45 @@ class PlaneSumConfig:
     def latency(self) -> int:
         """Cycles from a block's last plane to its first logit."""
         return 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingRowConfig:
+    """Geometry of what reads one row of the embedding."""
+
+    port: ImagePortConfig
+    rows: int
+    """Rows in one beat of the image, a power of two."""
+    width: int
+    """Elements of a row in one beat."""
+    lanes: int = 4
+    """Elements given a cycle."""
+    max_n: int = 1024
+    max_token_bits: int = 24
+
+    def __post_init__(self) -> None:
+        _at_least(self, rows=1, width=1, lanes=1, max_n=1)
+        _require(self.rows & self.rows - 1 == 0,
+                 f"rows must be a power of two, not {self.rows}")
+        _require(self.width % self.lanes == 0,
+                 f"width must be a multiple of lanes ({self.lanes}), not {self.width}")
+
+    @property
+    def code_bits(self) -> int:
+        """Signed bits of three trits."""
+        return 5
+
+    @property
+    def parts(self) -> int:
+        """Beats given for one tile."""
+        return self.width // self.lanes
+
+    @property
+    def max_tiles(self) -> int:
+        """Beats that one plane of the longest row takes."""
+        return _ceil_div(self.max_n, self.width)
+
+    @property
+    def max_beats(self) -> int:
+        """Beats given for the longest row."""
+        return _ceil_div(self.max_n, self.lanes)

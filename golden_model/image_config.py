@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of what stands between the memory image and its readers (standard library only)."""
 
+import dataclasses
 from dataclasses import dataclass
 
-from golden_model.config import _at_least, _require
+from golden_model.config import UnpackerConfig, _at_least, _require
 
 __all__ = ["BlockMemoryConfig", "BurstAddressConfig", "ImageHubConfig", "ImagePortConfig",
-           "SplitterConfig"]
+           "SplitterConfig", "TritPortConfig", "VectorReaderConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,3 +100,56 @@ class SplitterConfig:
     def latency(self) -> int:
         """Cycles from a beat to its first word."""
         return 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TritPortConfig:
+    """Geometry of what unpacks the trits of every beat that the image gives."""
+
+    port: ImagePortConfig
+    unpacker: UnpackerConfig
+
+    def __post_init__(self) -> None:
+        _require(self.port.beat_bits == self.unpacker.packed_bits,
+                 f"port.beat_bits must be unpacker.packed_bits ({self.unpacker.packed_bits}), not "
+                 f"{self.port.beat_bits}")
+
+    @property
+    def trit_bits(self) -> int:
+        """Bits of a beat's trits, two each."""
+        return 2 * self.unpacker.trits
+
+    @property
+    def unpacked(self) -> ImagePortConfig:
+        """Port whose beats are the packed bits, then the trits."""
+        return dataclasses.replace(self.port, beat_bits=self.port.beat_bits + self.trit_bits)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat to its trits."""
+        return self.unpacker.latency
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorReaderConfig:
+    """Geometry of what fetches a vector of the image and gives it several times."""
+
+    port: ImagePortConfig
+    word_bits: int
+    max_words: int
+    max_passes: int = 255
+
+    def __post_init__(self) -> None:
+        _at_least(self, max_passes=1)
+        _ = self.splitter
+
+    @property
+    def splitter(self) -> SplitterConfig:
+        """What cuts beats into words."""
+        return SplitterConfig(beat_bits=self.port.beat_bits, word_bits=self.word_bits,
+                              max_words=self.max_words)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat to its first word on ``o``: splitter, memory."""
+        return self.splitter.latency + 2

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from golden_model.accelerator_config import AcceleratorConfig, Target, UnitsConfig
 from golden_model.config import ArrayConfig
+from golden_model.system_config import SystemConfig
 
 __all__ = ["PRESETS", "TARGETS", "preset", "suggestion", "target"]
 
@@ -41,7 +42,8 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         target=TARGETS["generic"],
         clock_mhz=100.0,
         array=ArrayConfig(rows=4, lanes=16, max_k=512, max_m=1024),
-        units=UnitsConfig(up_width=16, down_width=16, max_hidden=256, max_ffn=512),
+        units=UnitsConfig(max_hidden=256, max_ffn=512),
+        system=SystemConfig(depth=24_576, heads=4, queries=2, max_vocab=512),
         window=16,
     ),
     AcceleratorConfig(
@@ -49,9 +51,11 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         description="ULX3S (ECP5-85F): the demo model with every weight on the chip",
         target=TARGETS["ecp5-85f"],
         clock_mhz=50.0,
-        array=ArrayConfig(rows=8, lanes=64, max_k=1024, max_m=4096),
-        # Wo and Wdown together take fewer cycles than QKV and gate from a width of 128 on: 0004.
-        units=UnitsConfig(up_width=64, down_width=128, max_hidden=256, max_ffn=1024),
+        # Two rows, as the vector units' elements come two by two; every engine takes a beat of 128
+        # trits a cycle: 0006.
+        array=ArrayConfig(rows=2, lanes=64, max_k=1024, max_m=4096),
+        units=UnitsConfig(lanes=8, up_width=128, down_width=128, max_hidden=256, max_ffn=1024),
+        system=SystemConfig(bus="wishbone", depth=12_288, heads=4, queries=2, max_vocab=512),
         window=128,
     ),
     AcceleratorConfig(
@@ -73,7 +77,11 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         array=ArrayConfig(rows=2, lanes=40, levels_per_stage=1, max_k=6912, max_m=131_072),
         # Engines as wide as the bus: decision 0006.
         units=UnitsConfig(up_width=80, down_width=80, max_hidden=2560, max_ffn=6912),
-        window=2048,
+        # 5 KV heads in each of 30 layers; the window is what the device's memory holds of them.
+        system=SystemConfig(memory="axi", depth=1 << 26, outstanding=16, streams=150, heads=20,
+                            queries=4, head_lanes=64, head_words=2, digits=1,
+                            max_vocab=131_072),
+        window=128,
     ),
 )})
 """Configurations by name."""

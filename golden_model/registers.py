@@ -18,7 +18,7 @@ ADDRESS_BITS = 12
 WORD_BYTES = 4
 IDENTITY = 0x54524954
 """``TRIT`` in ASCII, the first letter in the top byte."""
-MAP_VERSION = (1, 0)
+MAP_VERSION = (1, 1)
 """Major and minor version of this table."""
 
 ACCESS = {
@@ -114,10 +114,11 @@ ERRORS = (
     ("bus_protocol", "A burst ended early or late, or data came that nobody had asked for."),
     ("bus_lost", "Reads were given up: not answered in WATCHDOG_LIMIT cycles after a soft reset."),
     ("watchdog", "Busy without progress for as long as WATCHDOG_LIMIT: a soft reset followed."),
-    ("image_header", "The image's header is damaged or made for another configuration."),
+    ("image_header", "The image is damaged, made for another configuration, or its model does not "
+                     "fit: nothing was started."),
     ("program_opcode", "The program holds an instruction that does not exist."),
     ("kv_never_written", "The program read a row of the KV cache that was never written."),
-    ("kv_capacity", "The KV cache is full."),
+    ("kv_capacity", "The sequence is as long as the model's context."),
     ("kv_slot", "KV_SLOT names a slot that does not exist."),
     ("ecc_double", "A memory word had two wrong bits; it was not corrected."),
     ("token_range", "A prompt token lies outside the vocabulary."),
@@ -125,6 +126,10 @@ ERRORS = (
     ("generated_underflow", "A token was read while none was there."),
     ("restore_overflow", "A word was written to KV_RESTORE_DATA while it could take none."),
     ("save_underflow", "A word was read from KV_SAVE_DATA while none was there."),
+    ("image_write", "A word was written to IMAGE_ADDRESS or IMAGE_DATA while it could not be taken: "
+                    "a token was in work, or the image is not on chip."),
+    ("kv_order", "The KV cache was used out of order: by the program, or by a saved sequence of a "
+                 "wrong length, whose slot is then empty."),
 )
 """Causes of the sticky errors, from bit 0 up."""
 
@@ -205,12 +210,13 @@ REGISTERS: tuple[Register, ...] = (
     # Control and state.
     Register(name="control", offset=0x020, kind="strobe",
              description="Commands; each bit is one.  A soft reset leaves settings, counters, "
-                         "errors and the KV cache as they are.",
+                         "errors and the image as they are; it forgets every sequence.",
              fields=_flags(
                  ("start", "Read the settings and go: the prompt, then the tokens to generate."),
                  ("abort", "End after the token in work."),
-                 ("soft_reset", "Drop what is in work and empty the queues; all else stays."),
-                 ("clear_counters", "Set every counter to 0."))),
+                 ("soft_reset", "Drop what is in work, empty the queues and the KV cache."),
+                 ("clear_counters", "Set every counter to 0."),
+                 ("check", "Read the image and check it, as the first start does by itself."))),
     Register(name="status", offset=0x024, kind="status", description="State of the accelerator.",
              fields=(*_flags(
                  ("idle", "Nothing is in work: a start would be obeyed."),
@@ -297,6 +303,14 @@ REGISTERS: tuple[Register, ...] = (
     Register(name="kv_restore_data", offset=0x08C, kind="push", fault="restore_overflow",
              description="Next word of the sequence that is being restored.",
              fields=_word("Word.", name="word")),
+    # An image on the chip.
+    Register(name="image_address", offset=0x090, kind="push", fault="image_write",
+             description="Beat of the image that IMAGE_DATA writes next; the image is to be checked "
+                         "again.", fields=_word("Beats.", name="beat")),
+    Register(name="image_data", offset=0x094, kind="push", fault="image_write",
+             description="Next 32 bits of the image, the lowest of a beat first; each beat takes "
+                         "whole words.  Beats follow one another.",
+             fields=_word("Bits.", name="word")),
     *_counters(),
 )
 """Every register, by offset."""

@@ -4,9 +4,9 @@
 from dataclasses import dataclass
 
 from golden_model.config import WORD_BITS, _at_least, _ceil_div, _require
-from golden_model.vector_config import ResidualAddConfig
+from golden_model.vector_config import ResidualAddConfig, RopeConfig
 
-__all__ = ["NarrowerConfig", "ResidualStreamConfig"]
+__all__ = ["NarrowerConfig", "ResidualStreamConfig", "RotationConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,15 @@ class ResidualStreamConfig:
     width: int = 128
     """Sums in a beat of what is added."""
     sum_bits: int = 24
+    code_bits: int = 5
+    """Bits of a code of the embedding."""
     rows_per_stage: int = 3
     form: str = "booth"
 
     def __post_init__(self) -> None:
+        _at_least(self, code_bits=2)
+        _require(self.code_bits <= self.sum_bits,
+                 f"code_bits must be at most sum_bits ({self.sum_bits}), not {self.code_bits}")
         _ = self.narrower, self.add
 
     @property
@@ -79,3 +84,54 @@ class ResidualStreamConfig:
     def read_latency(self) -> int:
         """Cycles from a command to its first words."""
         return 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotationConfig:
+    """Geometry of what makes words of keys, values and queries of the array's sums."""
+
+    rows: int = 2
+    """Sums in one beat of the array: pairs that turn together."""
+    lanes: int = 4
+    """Words given a cycle."""
+    max_n: int = 128
+    """Longest head."""
+    max_heads: int = 32
+    sum_bits: int = 18
+    extra_bits: int = 6
+    """Fraction bits that keys and queries gain."""
+    rows_per_stage: int = 3
+    form: str = "booth"
+
+    def __post_init__(self) -> None:
+        _at_least(self, rows=2, lanes=2, max_n=2, max_heads=1)
+        _require(self.rows % 2 == 0, f"rows must be even, not {self.rows}")
+        _require(self.lanes % self.rows == 0,
+                 f"lanes must be a multiple of rows ({self.rows}), not {self.lanes}")
+        _ = self.rope
+
+    @property
+    def rope(self) -> RopeConfig:
+        """Configuration of the rotation."""
+        return RopeConfig(pairs=self.rows // 2, in_bits=self.sum_bits, extra_bits=self.extra_bits,
+                          rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def table_bits(self) -> int:
+        """Bits of the cosines and sines of one beat."""
+        return self.rows * self.rope.table_bits
+
+    @property
+    def parts(self) -> int:
+        """Beats of the array in one of words."""
+        return self.lanes // self.rows
+
+    @property
+    def max_blocks(self) -> int:
+        """Beats of the array in the longest head."""
+        return _ceil_div(self.max_n, self.rows)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat's last sums to its words."""
+        return self.rope.latency + 1

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Emit a configuration as Verilog with its manifest, write it atomically, and check it.
+"""Emit a configuration as an integration kit, write it atomically, and check it.
+
+The kit is Verilog, a manifest, a README, a FuseSoC core and, where there is a control port, its
+registers for other tools and a C driver.
 
 Amaranth and the generator are imported when they are used, so that the command line starts fast.
 """
@@ -7,22 +10,29 @@ Amaranth and the generator are imported when they are used, so that the command 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from golden_model.accelerator_config import AcceleratorConfig
+from golden_model.bus_config import ControlConfig
 from host import tools
 from host.errors import UserError
+from host.kit import kit_files
 from host.manifest import SCHEMA, describe_ports, make_manifest
 
-__all__ = ["Check", "MANIFEST", "Part", "WAIVERS", "check_icarus", "check_verilator",
-           "check_yosys", "generate", "parts", "refuse_existing", "write"]
+__all__ = ["CONTROL", "Check", "MANIFEST", "Part", "Roles", "WAIVERS", "WHOLE", "check_icarus",
+           "check_verilator", "check_yosys", "generate", "parts", "refuse_existing", "roles",
+           "write"]
 
 MANIFEST = "manifest.json"
 WAIVERS = "waivers.vlt"
 """Lint rules that are switched off, for Verilator."""
+CONTROL = "control_port"
+"""Module of the control port by itself."""
+WHOLE = "accelerator"
+"""Module of everything; in its absence the parts are there to be joined."""
 
 
 class Check(NamedTuple):
@@ -51,7 +61,15 @@ class Part(NamedTuple):
 
 
 def parts(config: AcceleratorConfig) -> dict[str, Part]:
-    """Components that `config` has, by the names of their modules; the array comes first."""
+    """Components that `config` has, by the names of their modules.
+
+    With a system that is one, the whole accelerator; else the array comes first, and the units are
+    there to be joined.
+    """
+    if config.system is not None:
+        slave = config.control
+        return {WHOLE: Part("hw.accelerator", config, {
+            "register": slave.registers.latency, "array": config.array.latency})}
     array = config.array
     found = {"ternary_array": Part("hw.mac.ternary_array", array, {
         "ternary_array": array.latency, "trit_unpacker": array.unpacker.latency,
@@ -61,6 +79,7 @@ def parts(config: AcceleratorConfig) -> dict[str, Part]:
     quantiser, masked = config.quantiser, config.masked_linear
     return {
         **found,
+        CONTROL: Part("hw.bus.control", ControlConfig(registers=config.registers), {}),
         "norm_quantiser": Part("hw.quant.norm_quantiser", quantiser, {
             "statistics": quantiser.statistics_latency, "codes": quantiser.latency}),
         "small_float_unit": Part("hw.quant.small_float_unit", config.small_float_unit,
@@ -76,8 +95,25 @@ def parts(config: AcceleratorConfig) -> dict[str, Part]:
     }
 
 
+class Roles(NamedTuple):
+    """Modules that an integrator looks for first."""
+
+    top: str
+    """What a design builds on."""
+    control: str
+    """What holds the control registers; empty: nothing does."""
+
+
+def roles(names: Iterable[str]) -> Roles:
+    """Return which of an accelerator's modules are which: the whole one if it is there."""
+    found = list(names)
+    if WHOLE in found:
+        return Roles(WHOLE, WHOLE)
+    return Roles(found[0], CONTROL if CONTROL in found else "")
+
+
 def generate(config: AcceleratorConfig) -> dict[str, str]:
-    """Emit the accelerator; returns the text of every file by name, the manifest among them.
+    """Emit the kit; returns the text of every file by name, the manifest among them.
 
     The same configuration and tool versions give the same bytes.
     """
@@ -89,6 +125,7 @@ def generate(config: AcceleratorConfig) -> dict[str, str]:
         files[f"{name}.v"] = emit_verilog(component, name)
         components[name] = {"file": f"{name}.v", "ports": describe_ports(component),
                             "latencies": part.latencies}
+    files |= kit_files(config, components, *roles(components), WAIVERS)
     manifest = make_manifest(config, components=components, files=files, waivers=LINT_WAIVERS)
     return {**files, MANIFEST: manifest}
 

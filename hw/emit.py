@@ -16,6 +16,10 @@ LINT_WAIVERS = {
     "WIDTHEXPAND": "constants are written without their leading zeros",
     'WIDTHTRUNC -file "*" -match "Logical operator LOGNOT*"':
         "of a vector, !x is how a comparison with zero is written",
+    'WIDTHTRUNC -file "*" -match "Operator ASSIGNW expects * generates * bits*"':
+        "the low bits of a shift are what is meant; Amaranth writes no other truncation",
+    "VARHIDDEN": "a part and a signal inside it may have one name: each module has its own",
+    "CMPCONST": "a limit that a value cannot exceed is compared with as any other",
     "CASEINCOMPLETE": "what a case statement assigns has its default ahead of it",
     "ASCRANGE": "a value that can only be zero has no bits, [-1:0], and nothing depends on it",
     "PROCASSINIT": "power-up values are part of the contract on FPGAs; reset gives the same ones",

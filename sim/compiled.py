@@ -43,8 +43,18 @@ def _ports(component):
     return ports
 
 
-def compile_model(component, *, report=lambda text: None):
+def compile_model(component, *, harness=_HARNESS, defines=(), waves=False,
+                  report=lambda text: None):
     """Directory of the compiled library of `component`, from the cache or built now.
+
+    Parameters
+    ----------
+    harness
+        C++ file that stands around the component: this one's, or one that includes it.
+    defines
+        Macros for the harness.
+    waves
+        Whether it can write FST files.
 
     Raises
     ------
@@ -60,7 +70,9 @@ def compile_model(component, *, report=lambda text: None):
     table = "".join(f"PORT({name.replace('__', '___05F')})\n" for name in _ports(component))
     version = subprocess.run(["verilator", "--version"], env=environment, capture_output=True,
                              text=True, check=True).stdout
-    key = "\n".join([verilog, table, _HARNESS.read_text(encoding="utf-8"), version, *_VERILATE])
+    options = [*_VERILATE, *(["--trace-fst"] if waves else [])]
+    texts = [path.read_text(encoding="utf-8") for path in dict.fromkeys((_HARNESS, harness))]
+    key = "\n".join([verilog, table, *texts, version, *options, *defines])
     place = BUILD / f"compiled-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if (place / "built").is_file():
         return place
@@ -73,14 +85,15 @@ def compile_model(component, *, report=lambda text: None):
         (work / f"{_TOP}.v").write_text(verilog, encoding="utf-8")
         (work / "ports.inc").write_text(table, encoding="utf-8")
         flags = "-fPIC -O2"
-        _run(["verilator", *_VERILATE, "--Mdir", "obj", "-CFLAGS", flags, f"{_TOP}.v",
+        _run(["verilator", *options, "--Mdir", "obj", "-CFLAGS", flags, f"{_TOP}.v",
               "--top-module", _TOP], work, environment)
         _run(["make", "-s", "-C", "obj", "-f", "Vdut.mk", "OPT_FAST=-O2", "OPT_SLOW=-O1",
               "OPT_GLOBAL=-O2", "libVdut"], work, environment)
         include = Path(environment["VERILATOR_ROOT"]) / "include"
         _run(["g++", "-shared", "-fPIC", "-O2", "-std=c++17", "-I.", "-Iobj", f"-I{include}",
-              f"-I{include}/vltstd", str(_HARNESS), "obj/libVdut.a", "obj/libverilated.a",
-              "-pthread", "-o", "dut.so"], work, environment)
+              f"-I{include}/vltstd", f"-I{_HARNESS.parent}", *(f"-D{name}" for name in defines),
+              str(harness), "obj/libVdut.a", "obj/libverilated.a", "-pthread",
+              *(["-llz4", "-lz"] if waves else []), "-o", "dut.so"], work, environment)
         (work / "built").touch()
         with contextlib.suppress(OSError):
             work.rename(place)

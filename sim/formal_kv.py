@@ -16,6 +16,9 @@ from hw.kv.secded import encode, protected
 __all__ = ["PROOFS", "Proof"]
 
 CONFIG = KvCacheConfig(lanes=1, rows=4, sinks=3, row_words=2, window=3, slots=1)
+VALUE_SCALE_BITS = 2
+"""Bits that are looked at; the others are alike."""
+
 SLOTS = KvCacheConfig(lanes=1, rows=3, sinks=2, row_words=2, window=3, slots=2)
 
 
@@ -141,16 +144,30 @@ def storage(config):
         write = dut.i_write
         p.m.d.comb += [dut.write.eq(p.anything(1, "write")),
                        write.eq(p.anything(write.shape(), "i_write"))]
+        p.m.d.comb += dut.write_scale.eq(p.anything(1, "write_scale"))
         p.assume(~dut.write | (write.at.code < config.code_memory.depth))
+        p.assume(~dut.write_scale | (write.at.scale < config.scale_memory.depth))
         p.assume(~dut.i_read.valid | (dut.i_read.p.code < config.code_memory.depth))
         # What the parent sees to: nothing is read while it is put into memory.
         late, _ = p.before(dut.write, "late")
         at, _ = p.before(write.at.code, "at")
         p.assume(~(late & dut.i_read.valid & (dut.i_read.p.code == at)))
 
+        scaled, _ = p.before(dut.write_scale, "scaled")
+        at_scale, _ = p.before(write.at.scale, "at_scale")
+        p.assume(~(scaled & dut.i_read.valid & (dut.i_read.p.scale == at_scale)))
+
         # One place is watched, and of all words read from it any one.
         place = p.constant(write.at.code.shape(), "place")
         known, codes = Signal(), Signal(config.kv_bits)
+        # The same for the scale of the value row there, which is written by itself.
+        scale_place = p.constant(write.at.scale.shape(), "scale_place")
+        scale_known, value_scale = Signal(), Signal(VALUE_SCALE_BITS)
+        scale_fresh, scale_kept = Signal(), Signal(VALUE_SCALE_BITS)
+        p.m.d.sync += [scale_fresh.eq(dut.write_scale & (write.at.scale == scale_place)),
+                       scale_kept.eq(write.scale[:VALUE_SCALE_BITS])]
+        with p.m.If(scale_fresh):
+            p.m.d.sync += [scale_known.eq(1), value_scale.eq(scale_kept)]
         watched = dut.write & (write.at.code == place) & ~write.at.bos
         fresh, kept = Signal(), Signal(config.kv_bits)
         p.m.d.sync += [fresh.eq(watched), kept.eq(write.codes[0][:config.kv_bits])]
@@ -160,12 +177,16 @@ def storage(config):
         under_way = Signal(3)
         p.m.d.sync += under_way.eq(under_way + taken - given)
         marked, ahead, word = Signal(), Signal(3), Signal(config.kv_bits)
+        scale_marked, scale_word = Signal(), Signal(VALUE_SCALE_BITS)
         tags = Signal(3)
         here = dut.i_read.p
         mark = (p.anything(1, "mark") & taken & ~marked & known & ~fresh & ~here.bos & ~here.poison
                 & (here.code == place))
         with p.m.If(mark):
             p.m.d.sync += [marked.eq(1), ahead.eq(under_way - given), word.eq(codes),
+                           scale_marked.eq(scale_known & ~scale_fresh
+                                           & (here.scale == scale_place)),
+                           scale_word.eq(Mux(here.bare, 0, value_scale)),
                            tags.eq(Cat(here.bos, here.last_word, here.last))]
         with p.m.If(marked & given):
             p.m.d.sync += ahead.eq(ahead - 1)
@@ -174,6 +195,8 @@ def storage(config):
         out = dut.o.p
         mine = marked & (ahead == 0) & dut.o.valid
         p.check("read after write", ~mine | (out.codes[0] == word))
+        p.check("scale after write", ~(mine & scale_marked)
+                | (out.value_scale[:VALUE_SCALE_BITS] == scale_word))
         p.check("tags", ~mine | (Cat(out.bos, out.last_word, out.last) == tags))
         p.check("none lost", (under_way <= config.bank_latency)
                 & (~dut.o.valid | (under_way != 0)))
@@ -194,7 +217,7 @@ def whole(p):
     with p.m.If(dut.i_append.valid & dut.i_append.ready):
         p.m.d.sync += appending.eq(dut.i_append.payload)
     for side, store, command in (("k", dut.keys, dut.i_read_k), ("v", dut.values, dut.i_read_v)):
-        for part, depth in zip(store.memories, CONFIG.memories):
+        for part, depth in zip(store.memories.values(), CONFIG.key_memories):
             p.check("never at once", ~(part.r_en & part.w_en & (part.r_addr == part.w_addr)))
             p.check("in range", (~part.r_en | (part.r_addr < depth.depth))
                     & (~part.w_en | (part.w_addr < depth.depth)))
@@ -219,7 +242,8 @@ def whole(p):
             p.m.d.sync += ahead.eq(ahead - 1)
             with p.m.If(ahead == 0):
                 p.m.d.sync += marked.eq(0)
-        p.check("no write overtakes", ~(marked & store.write & (appending.slot == asked.slot)
+        writes = store.write | store.write_scale if side == "k" else store.write
+        p.check("no write overtakes", ~(marked & writes & (appending.slot == asked.slot)
                                        & (appending.stream == asked.stream)))
 
 
@@ -246,8 +270,9 @@ _WALK, _TABLE, _BANK, _CACHE, _SECDED = (
     f"hw.kv.{name}" for name in ("row_walk", "slot_table", "bank", "cache", "secded"))
 
 _BANK_BUGS = {
-    "read after write": (_BANK, "memory.w_en.eq(writing & enable)",
-                         "memory.w_en.eq(writing & ~(writing & word.at.last) & enable)"),
+    "read after write": (_BANK, "memory.w_en.eq(enable)",
+                         "memory.w_en.eq(~(writing & word.at.last) & enable)"),
+    "scale after write": (_BANK, "Mux(here.bare, 0, scales[1])", "scales[1]"),
     "tags": (_BANK, "out.last.eq(here.last)", "out.last.eq(self.i_read.p.last)"),
     "none lost": (_BANK, "m.d.sync += valid.eq(reading)", "m.d.sync += valid.eq(valid | reading)"),
     "empty": (_BANK, "self.empty.eq(~valid & ~self.o.valid)", "self.empty.eq(~self.i_read.valid)"),
@@ -275,7 +300,8 @@ PROOFS = (
         "o_v stable": (_BANK, "advance.eq(~valid | take)", "advance.eq(1)"),
         "o_save stable": ("hw.kv.serialiser", "with m.If(self.o.valid & self.o.ready):",
                           "with m.If(self.o.valid):"),
-        "never at once": (_CACHE, "append.value == value", "append.value != value"),
+        "never at once": (_CACHE, "same & append.value if value else same",
+                          "same & ~append.value"),
         "in range": (_CACHE, "found.slot | found.stream | found.appended",
                      "found.slot | found.appended"),
         "no read overtakes": (_CACHE, "(append_busy & same_rows(appending, command.p, value))",

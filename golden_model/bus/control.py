@@ -19,7 +19,7 @@ IDLE, DRAINING = 1 << 0, 1 << 4
 """Bits of STATUS."""
 TOKEN, PROMPT = 1 << 2, 1 << 3
 """Bits of IRQ_STATUS."""
-START, ABORT, SOFT_RESET = 1 << 0, 1 << 1, 1 << 2
+START, ABORT, SOFT_RESET, CHECK = 1 << 0, 1 << 1, 1 << 2, 1 << 4
 """Bits of CONTROL."""
 
 
@@ -37,6 +37,7 @@ class Inputs(NamedTuple):
     """Token, and whether it is the last."""
     save: int | None = None
     restore_ready: bool = False
+    image_ready: bool = False
     busy: bool = False
     progress: bool = False
     draining: bool = False
@@ -50,6 +51,7 @@ class Outputs(NamedTuple):
     irq: bool
     start: bool
     halt: bool
+    check: bool
     soft_reset: bool
     stop: bool
     abandon: bool
@@ -57,6 +59,8 @@ class Outputs(NamedTuple):
     prompt: int | None
     generated_ready: bool
     restore: int | None
+    image_address: int | None
+    image_data: int | None
     kv_control: int
 
 
@@ -83,6 +87,7 @@ class Control:
             irq=self.registers.irq,
             start=bool(words["control"] & START) and not held,
             halt=bool(words["control"] & ABORT) and not held,
+            check=bool(words["control"] & CHECK) and not held,
             soft_reset=reset, stop=self.state == "stop",
             abandon=self.watchdog.pulses.abandon,
             clear_fault=not words["errors"] & BUS_ERRORS and not any(now.fault),
@@ -90,6 +95,8 @@ class Control:
             generated_ready=(len(self.generated) < self.config.registers.generated_depth
                              and not reset),
             restore=self.registers.held["kv_restore_data"],
+            image_address=self.registers.held["image_address"],
+            image_data=self.registers.held["image_data"],
             kv_control=words["kv_control"])
 
     def step(self, bus: axi_lite.Inputs | wishbone.Inputs, now: Inputs) -> bool:
@@ -137,7 +144,8 @@ class Control:
                                                      | token_out * PROMPT)},
             count=now.counting, offered=offered, flush=out.soft_reset,
             push_ready=frozenset([*["prompt_token"] * room,
-                                  *["kv_restore_data"] * now.restore_ready]))
+                                  *["kv_restore_data"] * now.restore_ready,
+                                  *["image_address", "image_data"] * now.image_ready]))
 
         if token_out:
             self.prompt.popleft()

@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exact integer model on this machine: slow, and always there."""
 
-import io
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from golden_model.exact import CacheState, ExactDecoder
+from golden_model.exact import ExactDecoder
 from golden_model.weights import DecoderWeights
 from host.backends.base import Backend, BackendError, Limits, Logits, SavedState
+from host.backends.exact_state import pack_state, unpack_state
 from host.backends.sampling import GREEDY, Sampling
 
 __all__ = ["CpuBackend"]
-
-FORM = "exact-1"
-MAX_STATE = 1 << 30
-"""Most bytes of a state once it is unpacked."""
 
 
 class CpuBackend(Backend):
@@ -78,36 +73,19 @@ class CpuBackend(Backend):
 
     def save(self) -> SavedState:
         """Copy what was read so far."""
-        decoder, out = self._loaded, io.BytesIO()
-        if decoder.position:
-            for array in decoder.state():
-                np.lib.format.write_array(out, array, allow_pickle=False)
-        return SavedState(FORM, decoder.position, zlib.compress(out.getvalue(), 1))
+        decoder = self._loaded
+        return pack_state(decoder.state() if decoder.position else None, decoder.position)
 
     def restore(self, state: SavedState) -> None:
         """Go on from a state; `BackendError` if it is of another form or unsound."""
-        decoder = self._loaded
-        if state.form != FORM:
-            raise BackendError(f"cpu: a state of form {state.form!r} is not {FORM!r}")
+        decoder, found = self._loaded, unpack_state(state, self.name)
         self._logits = None
+        if found is None:
+            decoder.reset()
+            return
         try:
-            unpack = zlib.decompressobj()
-            raw = unpack.decompress(state.data, MAX_STATE)
-            if not unpack.eof:
-                raise ValueError("it is cut off or too large")
-            if not raw and state.position == 0:
-                decoder.reset()
-                return
-            source = io.BytesIO(raw)
-            arrays = [np.lib.format.read_array(source, allow_pickle=False) for _ in range(4)]
-            found = CacheState(*arrays)
-            if source.read(1) or found.k.dtype != np.int64 or found.v.dtype != np.int64:
-                raise ValueError("it holds something else")
-            if found.k_scale.shape[1:2] != (1,) or found.k_scale.shape[3:4] != (state.position,):
-                raise ValueError("it is not of one sequence of the length that it claims")
             decoder.restore(found)
-        except (ValueError, EOFError, SyntaxError, MemoryError, zlib.error, OverflowError,
-                TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise BackendError(f"cpu: the state cannot be used: {error}") from error
 
     def counters(self) -> dict[str, int]:

@@ -10,6 +10,7 @@ from golden_model.config import config_hash
 from golden_model.weights import DecoderWeights
 from host.backends.base import Backend, BackendError, Limits
 from host.backends.cpu import CpuBackend
+from host.backends.gpu import GpuBackend
 from host.backends.serial import SerialBackend
 from host.errors import UserError
 from host.link.errors import LinkError
@@ -43,8 +44,8 @@ def limits_of(config: AcceleratorConfig) -> Limits:
 
 def candidates(port: Path | None = None, baud: int = 115_200,
                config: AcceleratorConfig | None = None,
-               patience: Patience | None = None) -> list[Candidate]:
-    """Backends of this machine, the preferred first; the CPU is always the last.
+               patience: Patience | None = None, gpu: bool = True) -> list[Candidate]:
+    """Backends of this machine: a board, then a GPU; the CPU is always the last.
 
     Parameters
     ----------
@@ -52,6 +53,8 @@ def candidates(port: Path | None = None, baud: int = 115_200,
         Where a board is; there is none unless given.
     config
         What the board has to be; any, unless given.
+    gpu
+        Whether to look for a GPU.
     """
     found = []
     wanted = None if config is None else int(config_hash(config), 16)
@@ -64,6 +67,8 @@ def candidates(port: Path | None = None, baud: int = 115_200,
             return SerialBackend(link, wanted, known=known)
 
         found.append(Candidate("serial", serial))
+    if gpu:
+        found.append(Candidate("gpu", GpuBackend))
     return [*found, Candidate("cpu", CpuBackend)]
 
 

@@ -11,9 +11,12 @@ import sys
 import typer
 
 from host.cli.bench import bench
+from host.cli.compare import compare
+from host.cli.compile import compile_, disassemble, fit
 from host.cli.cycles import cycles
 from host.cli.demo import demo
 from host.cli.doctor import doctor
+from host.cli.generate import generate
 from host.cli.import_ import import_
 from host.cli.presets import presets
 from host.cli.registers import registers
@@ -36,11 +39,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Generate, simulate and measure hardware for BitNet a4.8 language models.")
 app.command("demo")(demo)
+app.command("generate")(generate)
+app.command("compile")(compile_)
+app.command("fit")(fit)
+app.command("disassemble")(disassemble)
 app.command("verilog")(verilog)
 app.command("sim")(sim)
 app.command("synth")(synth)
 app.command("route")(route)
 app.command("cycles")(cycles)
+app.command("compare")(compare)
 app.command("import")(import_)
 app.command("bench")(bench)
 app.command("presets")(presets)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tritforge bench``: tokens a second of each backend."""
+"""``tritforge bench``: tokens a second of each backend, or the GPU's matrix products."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ FORMATS = ("table", "md", "csv")
 def bench(
     model: Annotated[Path | None, typer.Option(
         metavar="FILE", help="Packed model; default: the demo model.", show_default=False)] = None,
-    backend: Annotated[str, typer.Option(help="`auto`, `cpu` or `serial`.")] = "auto",
+    backend: Annotated[str, typer.Option(help="`auto`, `cpu`, `gpu` or `serial`.")] = "auto",
     port: Annotated[Path | None, typer.Option(
         metavar="DEVICE", help="Serial port of a board.", show_default=False)] = None,
     prompt: Annotated[int, typer.Option("--prompt", "-p", help="Tokens read at once; 0: skip.")]
@@ -26,6 +26,8 @@ def bench(
     generate: Annotated[int, typer.Option(
         "--generate", "-n", help="Tokens generated singly; 0: skip.")] = 64,
     runs: Annotated[int, typer.Option("--runs", "-r", help="Runs of each test.")] = 5,
+    products: Annotated[bool, typer.Option(
+        "--products", help="Time the GPU's matrix products instead: microseconds.")] = False,
     layout: Annotated[str, typer.Option("--format", help="`table`, `md` or `csv`.")] = "table",
     as_json: JsonOption = False,
 ) -> None:
@@ -40,6 +42,8 @@ def bench(
     - `tritforge bench -p 0 -n 32 -r 10 --format md`
 
     - `tritforge bench --backend cpu --json`
+
+    - `tritforge bench --products --format md`
     """
     from dataclasses import asdict
 
@@ -53,6 +57,9 @@ def bench(
     if layout not in FORMATS:
         raise UserError(f"--format {layout!r} is unknown{suggestion(layout, FORMATS)} (there are: "
                         f"{', '.join(FORMATS)})")
+    if products:
+        _products(layout, as_json)
+        return
     path = model or DEMO
     try:
         weights = load_model(path)
@@ -67,8 +74,14 @@ def bench(
                             generate, runs, progress=progress)
             each.close()
     if as_json:
-        print_json({"rows": [asdict(row) for row in rows], "backends": chosen.reasons,
-                    "versions": tool_versions("tritforge", "numpy")})
+        document = {"rows": [asdict(row) for row in rows], "backends": chosen.reasons,
+                    "versions": tool_versions("tritforge", "numpy")}
+        if any(row.backend == "gpu" for row in rows):
+            from host.gpu.measure import environment
+            from host.gpu.runtime import device
+
+            document["gpu"] = environment(device())
+        print_json(document)
     elif layout == "table":
         from rich.table import Table
 
@@ -84,3 +97,15 @@ def bench(
         console().print(table)
     else:
         sys.stdout.write(as_markdown(rows) if layout == "md" else as_csv(rows))
+
+
+def _products(layout: str, as_json: bool) -> None:
+    """Time the GPU's matrix products and show them."""
+    from host.gpu.measure import as_csv, as_text, measure
+
+    with step("Measuring") as progress:
+        result = measure(progress)
+    if as_json:
+        print_json(result)
+    else:
+        sys.stdout.write(as_csv(result) if layout == "csv" else as_text(result))

@@ -68,7 +68,7 @@ def registers(
 
     - `tritforge registers`
 
-    - `tritforge registers --format c --out build/tritforge.h`
+    - `tritforge registers --format c --out build/tritforge_registers.h`
 
     - `tritforge registers --format svd > tritforge.svd`
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tritforge verilog``: one configuration as Verilog, with its manifest."""
+"""``tritforge verilog``: one configuration as a folder of Verilog and what goes with it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,7 +60,10 @@ def verilog(
     )] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a configuration as Verilog, with a manifest: ports, latencies, hash, versions.
+    """Write a configuration as an integration kit: Verilog and what goes with it.
+
+    A manifest (ports, latencies, hash, versions), a README with the ports' timing, a FuseSoC core,
+    the control registers for other tools (SVD, C header, HTML), a C driver.
 
     The same configuration gives the same bytes. Nothing is written unless the whole configuration
     is sound and fits its target; the directory appears whole or not at all.

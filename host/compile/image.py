@@ -6,9 +6,10 @@ board's loader needs no parser.  Whatever is wrong with one is a `UserError` of 
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class Image:
     config_hash: str
     model_hash: str
     program: tuple[Instruction, ...]
+    header: Mapping[str, int]
+    """Every field of the header."""
 
     @property
     def content(self) -> bytes:
@@ -66,7 +69,7 @@ def _as_beats(number: int, count: int, size: int) -> Beats:
 
 
 def make_image(size: int, config_hash: str, model_hash: str, program: Sequence[Instruction],
-               data: Beats) -> Image:
+               data: Beats, facts: Mapping[str, int] = MappingProxyType({})) -> Image:
     """Put an image together.
 
     Parameters
@@ -79,6 +82,9 @@ def make_image(size: int, config_hash: str, model_hash: str, program: Sequence[I
         Instructions, whose addresses count from the image's first beat.
     data
         What they point at [beats, size]; it starts behind header and program.
+    facts
+        Fields of the header that describe the model, as :func:`host.compile.facts.model_facts`
+        gives them; 0 unless given.
     """
     count = instruction_beats(size)
     code = [_as_beats(encode(each), count, size) for each in program]
@@ -86,13 +92,15 @@ def make_image(size: int, config_hash: str, model_hash: str, program: Sequence[I
     fields = {"magic": MAGIC, "crc": 0, "beats": header_beats(size) + len(body),
               "program": header_beats(size), "instructions": len(program),
               "config_hash": int(config_hash, 16), "model_hash": int(model_hash, 16)}
+    fields = {**dict.fromkeys(HEADER, 0), **facts, **fields}
     number = offset = 0
     for name, bits in HEADER.items():
         number |= fields[name] << offset
         offset += bits
     beats = np.concatenate([_as_beats(number, header_beats(size), size), body])
-    beats[0, 4:8] = np.frombuffer(_crc(beats.tobytes()).to_bytes(4, "little"), np.uint8)
-    return Image(beats, config_hash, model_hash, tuple(program))
+    fields["crc"] = _crc(beats.tobytes())
+    beats[0, 4:8] = np.frombuffer(fields["crc"].to_bytes(4, "little"), np.uint8)
+    return Image(beats, config_hash, model_hash, tuple(program), fields)
 
 
 def parse_image(content: bytes, size: int, config_hash: str | None = None) -> Image:
@@ -136,7 +144,7 @@ def parse_image(content: bytes, size: int, config_hash: str | None = None) -> Im
                         range(start, start + count * fields["instructions"], count))
     except ValueError as error:
         raise UserError(f"the image's program: {error}") from error
-    return Image(beats, found, f"{fields['model_hash']:016x}", program)
+    return Image(beats, found, f"{fields['model_hash']:016x}", program, fields)
 
 
 def read_image(path: Path, size: int, config_hash: str | None = None) -> Image:

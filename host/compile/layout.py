@@ -13,7 +13,7 @@ from golden_model.formats import pack_2bit, pack_base3
 from golden_model.head_config import PLANES
 from golden_model.mac.ternary_array import pack_weights
 
-__all__ = ["Beats", "beat_bytes", "columns", "dense", "planes", "rows", "words"]
+__all__ = ["Beats", "beat_bytes", "columns", "dense", "paired", "planes", "rows", "words"]
 
 Beats = NDArray[np.uint8]
 
@@ -26,6 +26,12 @@ def beat_bytes(array: ArrayConfig) -> int:
 def dense(array: ArrayConfig, trits: Codes) -> Beats:
     """Matrix [M, K] in the order of the array: blocks of rows, in each its tiles."""
     return pack_weights(array, trits)
+
+
+def paired(trits: Codes, head_dim: int) -> Codes:
+    """Rows of heads in the order of their pairs: row i of a head, then row i + n / 2."""
+    heads = trits.reshape(-1, 2, head_dim // 2, trits.shape[1])
+    return heads.swapaxes(1, 2).reshape(trits.shape)
 
 
 def planes(array: ArrayConfig, codes: Codes) -> Beats:

@@ -12,7 +12,7 @@ __all__ = ["FORMATS"]
 
 FORMATS: dict[str, tuple[str, Callable[[], str]]] = {
     "svd": ("tritforge.svd", svd),
-    "c": ("tritforge.h", c_header),
+    "c": ("tritforge_registers.h", c_header),
     "html": ("registers.html", page),
     "json": ("registers.json", as_json),
 }

@@ -20,6 +20,9 @@ token_layout = data.StructLayout({"token": 24, "last": 1})
 OWN = {"irq_enable", "watchdog_limit"}
 """Settings that nothing outside needs."""
 
+IMAGE = ("image_address", "image_data")
+"""Registers that write the image."""
+
 
 def raised(word, bits):
     """Word of a register in which each named bit is what it is mapped to."""
@@ -40,8 +43,8 @@ class Control(wiring.Component):
     s_axi or wb : :py:`In(...)`
         The control bus, whichever ``config.bus`` says.
     irq : :py:`Out(1)`
-    start, halt : :py:`Out(1)`
-        Pulses of the bits `start` and `abort`; none during a soft reset.
+    start, halt, check : :py:`Out(1)`
+        Pulses of the bits `start`, `abort` and `check`; none during a soft reset.
     kv_control : :py:`Out(word_layout)`
         Pulses.
     <setting> : :py:`Out(word_layout)`
@@ -56,6 +59,8 @@ class Control(wiring.Component):
     i_generated : :py:`In(stream.Signature(token_layout))`
     i_save, o_restore : :py:`In/Out(stream.Signature(32))`
         Words of a slot that is saved or restored; not queued here.
+    o_image_address, o_image_data : :py:`Out(stream.Signature(32))`
+        What goes into an image on the chip.
     busy, progress : :py:`In(1)`
         For the watchdog: something is in work; something moved.
     soft_reset, stop, abandon : :py:`Out(1)`
@@ -75,7 +80,7 @@ class Control(wiring.Component):
                {"wb": In(wishbone_signature(config.slave))})
         super().__init__({
             **bus,
-            "irq": Out(1), "start": Out(1), "halt": Out(1),
+            "irq": Out(1), "start": Out(1), "halt": Out(1), "check": Out(1),
             "kv_control": Out(layouts["kv_control"]),
             **{one.name: Out(layouts[one.name]) for one in registers
                if one.kind == "setting" and one.name not in OWN},
@@ -86,6 +91,7 @@ class Control(wiring.Component):
             "o_prompt": Out(stream.Signature(24)),
             "i_generated": In(stream.Signature(token_layout)),
             "i_save": In(stream.Signature(32)), "o_restore": Out(stream.Signature(32)),
+            **{f"o_{name}": Out(stream.Signature(32)) for name in IMAGE},
             "busy": In(1), "progress": In(1), "soft_reset": Out(1), "stop": Out(1),
             "abandon": Out(1), "draining": In(1), "fault": In(error_layout),
             "error_address": In(64), "clear_fault": Out(1),
@@ -121,6 +127,7 @@ class Control(wiring.Component):
         m.d.comb += [
             self.start.eq(registers.control.start & ~held),
             self.halt.eq(registers.control.abort & ~held),
+            self.check.eq(registers.control.check & ~held),
             registers.flush.eq(self.soft_reset),
             watchdog.limit.eq(registers.watchdog_limit.value),
             watchdog.busy.eq(self.busy | waiting),
@@ -197,3 +204,7 @@ class Control(wiring.Component):
             self.o_restore.payload.eq(restore.p.word), self.o_restore.valid.eq(restore.valid),
             restore.ready.eq(self.o_restore.ready),
         ]
+        for name in IMAGE:
+            inner, outer = getattr(registers, name), getattr(self, f"o_{name}")
+            m.d.comb += [outer.payload.eq(Value.cast(inner.payload)),
+                         outer.valid.eq(inner.valid), inner.ready.eq(outer.ready)]

@@ -167,7 +167,7 @@ class RegisterFile(wiring.Component):
 
     def build_push(self, m, register, read, write, lanes, faults):
         port = getattr(self, register.name)
-        faults[register.fault] = write & port.valid
+        faults[register.fault] = faults.get(register.fault, C(0, 1)) | (write & port.valid)
         with m.If(port.ready | self.flush):
             m.d.sync += port.valid.eq(0)
         with m.If(write & ~port.valid & ~self.flush):
@@ -178,7 +178,7 @@ class RegisterFile(wiring.Component):
     def build_pop(self, m, register, read, write, lanes, faults):
         port = getattr(self, register.name)
         m.d.comb += port.ready.eq(read)
-        faults[register.fault] = read & ~port.valid
+        faults[register.fault] = faults.get(register.fault, C(0, 1)) | (read & ~port.valid)
         return Mux(port.valid, Value.cast(port.payload) & register.mask, 0)
 
     def stick(self, m, writes, lanes, faults):

@@ -15,13 +15,14 @@ from hw.sparse.compactor import Compactor
 from hw.sparse.sparse_product import SparseProduct, sums_layout
 from hw.sparse.top_k import TopK
 
-__all__ = ["MaskedLinear", "command_layout"]
+__all__ = ["MaskedLinear", "codes_layout", "command_layout"]
 
 
 def command_layout(config: MaskedLinearConfig):
     """Payload of ``i_command``: what to do with the next vector."""
     return data.StructLayout({
         "n": range(config.max_n + 1),
+        "codes": 1,
         "blocks": range(config.product.max_blocks + 1),
         "top_k": 1,
         "keep": range(config.max_n + 1),
@@ -30,6 +31,11 @@ def command_layout(config: MaskedLinearConfig):
         "format": Format, "norm": 1, "levels": SMALL_FLOAT, "scale": SMALL_FLOAT,
         "norm_scale": SMALL_FLOAT, "eps": SMALL_FLOAT, "alpha": SMALL_FLOAT,
     })
+
+
+def codes_layout(config: MaskedLinearConfig):
+    """Payload of ``o_codes``: a beat of codes, and whether it is the vector's last."""
+    return data.StructLayout({"codes": data.ArrayLayout(signed(8), config.lanes), "last": 1})
 
 
 class MaskedLinear(wiring.Component):
@@ -46,13 +52,15 @@ class MaskedLinear(wiring.Component):
 
     One vector at a time: a command is accepted after the last sums and the scale of the one before.
     ``o_scale`` holds its value in a register, so that nobody waits for the small-float unit when it
-    is not taken.  In the second pass ``i.ready`` depends on ``o_request.ready`` through no path
+    is not taken.  A command with `codes` asks for the quantiser alone: its codes leave on
+    ``o_codes``, its scale on ``o_scale``, and there are no sums.  In the second pass ``i.ready`` depends on ``o_request.ready`` through no path
     of logic: a queue lies between.
 
     Members
     -------
     i_command : :py:`In(stream.Signature(command_layout(config)))`
-        `n` words, at least 1; ``blocks = ceil(M / width)``, at least 1.  `top_k` keeps the `keep`
+        `n` words, at least 1; whether the `codes` are all that is wanted; ``blocks = ceil(M /
+        width)``, at least 1.  `top_k` keeps the `keep`
         largest codes (with `in_blocks`, if ``config.block_size`` is set, `block_keep` of each block
         but the last, which keeps `keep`); without it all codes count.  `format` (INT8, or FP4
         whose codes are doubled), `norm`, `levels`, `scale`, `norm_scale`, `eps` as the quantiser
@@ -63,10 +71,12 @@ class MaskedLinear(wiring.Component):
         Columns to fetch, at most ``config.in_flight`` ahead of the weights in use.
     i_weights : :py:`In(stream.Signature(config.product.unpacker.packed_bits))`
         Packed columns in the order of the requests, `blocks` beats each.
+    o_codes : :py:`Out(stream.Signature(codes_layout(config)))`
+        Codes of a command that asks for them, zero in lanes past `n`.
     o : :py:`Out(stream.Signature(sums_layout(config.product)))`
         `blocks` beats of `width` sums, then `last`; zeros if all codes are zero.
     o_scale : :py:`Out(stream.Signature(SMALL_FLOAT))`
-        ``mul(scale of the codes, alpha)``, in no fixed order with ``o``.
+        ``mul(scale of the codes, alpha)``, or the codes' own; in no fixed order with the others.
     o_unit_request, i_unit_response
         Streams of a :class:`hw.quant.small_float_unit.SmallFloatUnit`, which may serve others in
         between; a response is always taken at once.
@@ -84,6 +94,7 @@ class MaskedLinear(wiring.Component):
             # A port of no bits would be one of two in Verilog.
             "o_request": Out(stream.Signature(range(max(config.max_n, 2)))),
             "i_weights": In(stream.Signature(product.unpacker.packed_bits)),
+            "o_codes": Out(stream.Signature(codes_layout(config))),
             "o": Out(stream.Signature(sums_layout(product))),
             "o_scale": Out(stream.Signature(SMALL_FLOAT)),
             "o_unit_request": Out(stream.Signature(REQUEST)),
@@ -95,12 +106,12 @@ class MaskedLinear(wiring.Component):
         config, command = self.config, self.i_command.p
         m.submodules.quantiser = quantiser = NormQuantiser(config.quantiser)
         m.submodules.product = product = SparseProduct(config.product)
-        start, busy, selecting = Signal(), Signal(), Signal()
+        start, busy, selecting, self.coding = Signal(), Signal(), Signal(), Signal()
         blocks = Signal.like(command.blocks, reset_less=True)
         alpha = Signal(SMALL_FLOAT, reset_less=True)
         with m.If(start):
             m.d.sync += [blocks.eq(command.blocks), alpha.eq(command.alpha),
-                         selecting.eq(command.top_k), busy.eq(1)]
+                         selecting.eq(command.top_k), self.coding.eq(command.codes), busy.eq(1)]
         m.d.comb += [
             quantiser.i_command.valid.eq(self.i_command.valid & ~busy),
             self.i_command.ready.eq(quantiser.i_command.ready & ~busy),
@@ -115,11 +126,12 @@ class MaskedLinear(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i_weights), product.i_weights)
         wiring.connect(m, product.o, wiring.flipped(self.o))
         last, summed, scaled = Signal(), Signal(), Signal()  # `last`: the last sums are made
-        m.d.comb += [product.i_command.valid.eq(busy & ~last),
+        m.d.comb += [product.i_command.valid.eq(busy & ~last & ~self.coding),
                      product.i_command.p.blocks.eq(blocks)]
         with m.If(product.i_command.valid & product.i_command.ready):
             m.d.sync += last.eq(1)
-        with m.If(self.o.valid & self.o.ready & self.o.p.last):
+        with m.If(self.o.valid & self.o.ready & self.o.p.last
+                  | self.o_codes.valid & self.o_codes.ready & self.o_codes.p.last):
             m.d.sync += summed.eq(1)
         with m.If(self.scale(m, quantiser, alpha)):
             m.d.sync += scaled.eq(1)
@@ -129,23 +141,26 @@ class MaskedLinear(wiring.Component):
 
     def mask(self, m, codes, channels, start, selecting):
         """Send codes through the selection, or past it to where zeros are dropped."""
-        config, command = self.config, self.i_command.p
+        config, command, coding = self.config, self.i_command.p, self.coding
         m.submodules.top_k = top_k = TopK(config.top_k)
         m.submodules.compactor = compactor = Compactor(config.compactor)
         m.d.comb += [
             # Its last beat has left long since when the next vector comes.
-            top_k.i_command.valid.eq(start & command.top_k),
+            top_k.i_command.valid.eq(start & command.top_k & ~command.codes),
             top_k.i_command.p.count.eq(command.n),
             top_k.i_command.p.keep.eq(command.keep),
             top_k.i_command.p.drop_zeros.eq(1),
             top_k.o_mask.ready.eq(1),
             top_k.i.payload.eq(codes.p.codes),
-            top_k.i.valid.eq(codes.valid & selecting),
+            top_k.i.valid.eq(codes.valid & selecting & ~coding),
             compactor.i.p.codes.eq(codes.p.codes),
             compactor.i.p.keep.eq(-1),  # what lies past the end is zero
             compactor.i.p.last.eq(codes.p.last),
-            compactor.i.valid.eq(codes.valid & ~selecting),
-            codes.ready.eq(Mux(selecting, top_k.i.ready, compactor.i.ready)),
+            compactor.i.valid.eq(codes.valid & ~selecting & ~coding),
+            self.o_codes.p.eq(codes.p),
+            self.o_codes.valid.eq(codes.valid & coding),
+            codes.ready.eq(Mux(coding, self.o_codes.ready,
+                               Mux(selecting, top_k.i.ready, compactor.i.ready))),
             channels.valid.eq(Mux(selecting, top_k.o.valid, compactor.o.valid)),
             channels.payload.eq(Mux(selecting, top_k.o.payload, compactor.o.payload)),
             top_k.o.ready.eq(channels.ready & selecting),
@@ -172,6 +187,8 @@ class MaskedLinear(wiring.Component):
                 m.d.sync += scale.eq(quantiser.o_scale.payload)
                 with m.If(quantiser.o_scale.valid):
                     m.next = "REQUEST"
+                    with m.If(self.coding):
+                        m.next = "OFFER"
             # The quantiser asks for nothing until its next command.
             with m.State("REQUEST"):
                 m.d.comb += [request.valid.eq(1), request.p.operation.eq(Operation.MUL),

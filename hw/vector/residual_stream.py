@@ -25,7 +25,7 @@ class Action(enum.Enum, shape=unsigned(2)):
 class ResidualStream(wiring.Component):
     """Words of one vector, `beats` beats of ``config.lanes``, in block RAM.
 
-    ``LOAD`` takes them from ``i_words``; ``READ`` gives them on ``o`` twice, as a quantiser wants
+    ``LOAD`` makes them of scaled codes; ``READ`` gives them on ``o`` twice, as a quantiser wants
     them; ``ADD`` adds scaled sums in place, from wide beats.  Each goes at a beat a cycle; a
     command is accepted when it is done.  ``golden_model.vector.residual_stream`` states the cycles.
 
@@ -33,7 +33,8 @@ class ResidualStream(wiring.Component):
     -------
     i_command : :py:`In(stream.Signature(StructLayout({"action", "beats", "scale", "shift"})))`
         `scale` and `shift` as :class:`hw.vector.residual_add.ResidualAdd` takes them.
-    i_words : :py:`In(stream.Signature(ArrayLayout(signed(24), lanes)))`
+    i_codes : :py:`In(stream.Signature(ArrayLayout(signed(code_bits), lanes)))`
+        Codes of the embedding; no more than the command's beats.
     i_sums : :py:`In(stream.Signature(ArrayLayout(signed(sum_bits), width)))`
     o : :py:`Out(stream.Signature(StructLayout({"words": signed(24)[lanes], "last": 1})))`
         `last` at the end of each pass.
@@ -47,7 +48,8 @@ class ResidualStream(wiring.Component):
                 "action": Action, "beats": range(config.max_beats + 1), "scale": SMALL_FLOAT,
                 "shift": signed(8),
             }))),
-            "i_words": In(stream.Signature(words)),
+            "i_codes": In(stream.Signature(data.ArrayLayout(signed(config.code_bits),
+                                                            config.lanes))),
             "i_sums": In(stream.Signature(data.ArrayLayout(signed(config.sum_bits),
                                                            config.width))),
             "o": Out(stream.Signature(data.StructLayout({"words": words, "last": 1}))),
@@ -58,7 +60,7 @@ class ResidualStream(wiring.Component):
         m = Module()
         m.submodules.narrower = narrower = Narrower(config.narrower)
         m.submodules.add = add = ResidualAdd(config.add)
-        m.submodules.memory = vector = memory.Memory(shape=self.i_words.payload.shape(),
+        m.submodules.memory = vector = memory.Memory(shape=self.o.p.words.shape(),
                                                      depth=config.max_beats, init=[])
         read, write = vector.read_port(), vector.write_port()
         command, final = self.i_command.p, self.i_command.p.beats - 1
@@ -87,16 +89,16 @@ class ResidualStream(wiring.Component):
             narrower.i.payload.eq(self.i_sums.payload), narrower.i.valid.eq(self.i_sums.valid),
             self.i_sums.ready.eq(narrower.i.ready),
             narrower.o.ready.eq(valid & adding & add.i.ready),
-            add.i.valid.eq(valid & adding & narrower.o.valid),
-            add.i.p.x.eq(read.data), add.i.p.y.eq(narrower.o.p.values),
+            add.i.valid.eq(valid & adding & narrower.o.valid | load & self.i_codes.valid),
+            Value.cast(add.i.p.x).eq(Mux(load, 0, Value.cast(read.data))),
+            *(to.eq(Mux(load, code, value)) for to, code, value in zip(
+                add.i.p.y, self.i_codes.p, narrower.o.p.values, strict=True)),
             add.i.p.scale.eq(command.scale), add.i.p.shift.eq(command.shift),
-            add.o.ready.eq(1), self.i_words.ready.eq(load),
+            add.o.ready.eq(1), self.i_codes.ready.eq(load & add.i.ready),
         ]
         written = Signal.like(address)
         m.d.comb += [
-            write.en.eq(load & self.i_words.valid | add.o.valid),
-            write.addr.eq(written),
-            write.data.eq(Mux(load, self.i_words.payload, add.o.payload)),
+            write.en.eq(add.o.valid), write.addr.eq(written), write.data.eq(add.o.payload),
             self.i_command.ready.eq(write.en & (written == final)
                                     | self.o.valid & self.o.ready & last & end),
         ]

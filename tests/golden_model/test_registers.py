@@ -13,7 +13,8 @@ OFFSETS = {
     "generate_count": 0x04C, "stop_token": 0x050, "kv_slot": 0x054, "sampling": 0x058,
     "seed": 0x05C, "prompt_token": 0x060, "generated_token": 0x064, "levels": 0x068,
     "position": 0x06C, "random_state": 0x070, "kv_control": 0x080, "kv_words": 0x084,
-    "kv_save_data": 0x088, "kv_restore_data": 0x08C, "count_cycles": 0x100, "count_busy": 0x108,
+    "kv_save_data": 0x088, "kv_restore_data": 0x08C, "image_address": 0x090, "image_data": 0x094,
+    "count_cycles": 0x100, "count_busy": 0x108,
     "count_stall_weights": 0x110, "count_stall_vector": 0x118, "count_stall_kv": 0x120,
     "count_stall_input": 0x128, "count_stall_output": 0x130, "count_weight_beats": 0x138,
     "count_tokens": 0x140, "count_ecc_corrected": 0x148,
@@ -43,7 +44,7 @@ def test_every_fault_is_an_error_and_every_queue_has_one():
 def test_access_and_reset():
     assert (register("errors").access, register("control").access) == ("w1c", "wo")
     assert register("watchdog_limit").reset == 1 << 20
-    assert register("version").reset == 1 << 16
+    assert register("version").reset == 1 << 16 | 1
     with pytest.raises(KeyError):
         register("irq")
 

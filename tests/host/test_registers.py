@@ -85,10 +85,10 @@ def c_checks():
 def test_the_header_compiles_and_says_what_the_table_says(tmp_path, compiler, standard, suffix):
     if not shutil.which(compiler):
         pytest.skip(f"{compiler} is not installed")
-    (tmp_path / "tritforge.h").write_text(FORMATS["c"][1]())
+    (tmp_path / "tritforge_registers.h").write_text(FORMATS["c"][1]())
     source = tmp_path / f"main.{suffix}"
     source.write_text("\n".join([
-        '#include "tritforge.h"', '#include "tritforge.h"', "#include <stddef.h>",
+        *2 * ['#include "tritforge_registers.h"'], "#include <stddef.h>",
         "#define CHECK(x) extern char check[(x) ? 1 : -1]", *c_checks(),
         "int main(void) {", "  uint32_t words[2] = {7, 1};",
         "  uint32_t word = TRITFORGE_SET(STATUS_PHASE, 0x5a);",

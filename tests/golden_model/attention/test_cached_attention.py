@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
-from golden_model.attention.cached_attention import cycle_bounds
+from golden_model.attention.attention import bounds
+from golden_model.attention.cached_attention_cycles import command_cycles
 from golden_model.cached_attention_config import CachedAttentionConfig
 from golden_model.config import ModelShape, Numerics
-from golden_model.quant_config import SmallFloatUnitConfig
 from golden_model.weights import random_weights
 from tests.hw.attention.cached import model_sequence
 from tests.hw.attention.tokens import small
@@ -26,9 +26,55 @@ def test_a_window_that_wraps_gives_the_decoders_words(numerics, window, n):
     assert not sequence.golden.cache.errors
 
 
-def test_bounds_are_pinned():
-    shape = ModelShape(vocab=2, hidden=2, ffn=2, layers=1, heads=4, kv_heads=2, head_dim=32,
+def demo(**options):
+    """Geometry of the demo model's attention at its full window."""
+    shape = ModelShape(vocab=2, hidden=2, ffn=2, layers=6, heads=4, kv_heads=2, head_dim=32,
                        context=128)
-    config = CachedAttentionConfig.of(shape, Numerics(), lanes=32, queries=2, window=128)
-    assert cycle_bounds(config, SmallFloatUnitConfig(), heads=4, kv_heads=2, rows=128, n=32) == (
-        847, 3326)
+    geometry = {"lanes": 32, "queries": 2, "window": 128, "beat": 8, **options}
+    return CachedAttentionConfig.of(shape, Numerics(), **geometry)
+
+
+FAST = {"grouped": True, "abreast": 4, "rows_per_stage": 9, "form": "dsp"}
+"""What makes a token's attention shortest at 50 MHz."""
+
+
+def demo_cycles(rows, arrivals=None, **options):
+    return command_cycles(demo(**options), heads=4, kv_heads=2, n=32, rows=rows, arrivals=arrivals)
+
+
+@pytest.mark.parametrize(("options", "rows", "last"), [
+    ({}, 1, 252), ({}, 16, 272), ({}, 64, 408), ({}, 128, 632), ({"queries": 1}, 128, 874),
+    ({"grouped": True}, 128, 604), (FAST, 1, 216), (FAST, 16, 239), (FAST, 64, 349),
+    (FAST, 128, 557)], ids=str)
+def test_cycles_are_pinned(options, rows, last):
+    assert demo_cycles(rows, **options).out[-1] == last
+
+
+def test_a_full_window_takes_little_more_than_the_bound_of_one_array():
+    """The whole command, against both products on one array as wide."""
+    bound = bounds(demo(**FAST).attention, 4, 2, 128, 32)
+    assert bound["array"] == 512
+    assert demo_cycles(128, **FAST).out[-1] <= 1.10 * max(bound["array"], bound["cache"])
+
+
+@pytest.mark.parametrize(("options", "rows", "beyond"), [
+    ({}, 1, 135), ({}, 128, 493), (FAST, 1, 120), (FAST, 128, 385)], ids=str)
+def test_cycles_behind_the_last_word_of_an_array_are_pinned(options, rows, beyond):
+    """An array of 2 x 64 makes two words every two cycles of products of 128 columns."""
+    arrivals = [8 * number + 8 for number in range(32)]
+    assert demo_cycles(rows, arrivals, **options).out[-1] - arrivals[-1] == beyond
+
+
+def test_arrivals_of_another_number_of_beats_are_refused():
+    with pytest.raises(ValueError, match=r"^arrivals must be 32 cycles, not 3$"):
+        demo_cycles(1, [0, 1, 2])
+
+
+@pytest.mark.slow
+def test_a_layer_of_2b4t_keeps_the_target():
+    shape = ModelShape(vocab=2, hidden=2, ffn=2, layers=1, heads=20, kv_heads=5, head_dim=128,
+                       context=2048)
+    config = CachedAttentionConfig.of(shape, Numerics(), lanes=64, queries=4, window=2048, beat=8)
+    bound = bounds(config.attention, 20, 5, 2048, 128)
+    took = command_cycles(config, heads=20, kv_heads=5, n=128, rows=2048).out[-1]
+    assert took <= 1.10 * max(bound["array"], bound["cache"])

@@ -111,7 +111,7 @@ def test_limits_say_what_does_not_fit():
 
 def test_auto_takes_what_can_run_and_says_why_not():
     with Bench(window=8) as bench:
-        offered = candidates(bench.path)
+        offered = candidates(bench.path, gpu=False)
         chosen = choose("auto", offered, WEIGHTS, 24, 24)
         assert [each.name for each in chosen.backends] == ["cpu"]
         assert "its window is 8 tokens, not 24" in chosen.reasons[0]
@@ -130,21 +130,21 @@ def test_a_known_configuration_has_limits_that_registers_do_not_show():
     tiny = preset("tiny")
     number = int(config_hash(tiny), 16)
     with Bench(window=tiny.window, config_hash=number) as bench:
-        offered = candidates(bench.path, config=tiny)
+        offered = candidates(bench.path, config=tiny, gpu=False)
         assert choose("serial", offered, WEIGHTS, 16, 24).reasons == ["serial: first choice"]
     with Bench(window=tiny.window, config_hash=number) as bench:
         other = replace(WEIGHTS, numerics=Numerics(act_format="int8"))
-        chosen = choose("auto", candidates(bench.path, config=tiny), other, 16, 24)
+        chosen = choose("auto", candidates(bench.path, config=tiny, gpu=False), other, 16, 24)
         assert chosen.reasons[0] == "serial: it was built for act_format = int4, the model has int8"
     with Bench() as bench:
-        chosen = choose("auto", candidates(bench.path, config=tiny), WEIGHTS, 16, 24)
+        chosen = choose("auto", candidates(bench.path, config=tiny, gpu=False), WEIGHTS, 16, 24)
         assert "it was built for another" in chosen.reasons[0]
     limits = limits_of(tiny)
     assert (limits.window, limits.columns, limits.rows) == (16, 512, 1024)
 
 
 def test_a_port_that_is_not_there_is_a_reason():
-    offered = candidates(Path("/dev/none"))
+    offered = candidates(Path("/dev/none"), gpu=False)
     chosen = choose("auto", offered, WEIGHTS, 24, 24)
     assert chosen.reasons[0] == "serial: /dev/none: No such file or directory"
     with pytest.raises(UserError, match="no backend can run this model\nserial: /dev/none"):
@@ -153,7 +153,7 @@ def test_a_port_that_is_not_there_is_a_reason():
         choose("gpu", offered, WEIGHTS, 24, 24)
     with pytest.raises(UserError, match="context of 24"):
         choose("auto", offered, WEIGHTS, 24, 25)
-    assert [each.name for each in candidates()] == ["cpu"]
+    assert [each.name for each in candidates()] == ["gpu", "cpu"]
     assert choose("cpu", [Candidate("cpu", CpuBackend)], WEIGHTS, 24, 24).reasons == [
         "cpu: first choice"]
 

@@ -138,7 +138,8 @@ def test_verilog_writes_a_directory_and_says_what(tritforge, tmp_path: Path) -> 
 
     run = write("--json")
     assert run.code == 0
-    assert run.document["files"] == ["manifest.json", "ternary_array.v", "waivers.vlt"]
+    assert run.document["files"] == ["README.md", "manifest.json", "ternary_array.v",
+                                     "tritforge.core", "waivers.vlt"]
     manifest = json.loads((tmp_path / "über uns" / "o 1" / "manifest.json").read_text())
     assert manifest["name"] == "icebreaker"
     again = write()

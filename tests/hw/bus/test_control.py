@@ -21,7 +21,8 @@ CONFIGS = [ControlConfig(bus=bus, registers=RegisterFileConfig(prompt_depth=3, g
 SETTINGS = [one.name for one in REGISTERS
             if one.kind == "setting" and one.name not in ("irq_enable", "watchdog_limit")]
 OFTEN = [register(name) for name in ("prompt_token", "generated_token", "levels", "errors",
-                                     "irq_status", "status", "kv_save_data", "kv_restore_data")]
+                                     "irq_status", "status", "kv_save_data", "kv_restore_data",
+                                     "image_address", "image_data")]
 
 
 def random_access(rng):
@@ -29,7 +30,7 @@ def random_access(rng):
     if rng.random() < 0.1:
         return Access(register("watchdog_limit").offset, True, rng.choice((0, 4, 9)))
     if rng.random() < 0.15:
-        return Access(register("control").offset, True, rng.choice((1, 1, 2, 4, 8, 15)))
+        return Access(register("control").offset, True, rng.choice((1, 1, 2, 4, 8, 16, 31)))
     one = rng.choice(OFTEN if rng.random() < 0.7 else REGISTERS)
     if one.name == "watchdog_limit" or rng.random() < 0.5:
         return Access(one.offset)
@@ -58,7 +59,7 @@ class Datapath:
             set_irq_status=0 if quiet else 1 << rng.randrange(5),
             counting=frozenset(name for name, _ in COUNTERS if rng.random() < 0.5),
             prompt_ready=rng.random() < 0.1, generated=self.generated, save=self.save,
-            restore_ready=rng.random() < 0.1, busy=rng.random() < 0.9,
+            restore_ready=rng.random() < 0.1, image_ready=rng.random() < 0.1, busy=rng.random() < 0.9,
             progress=rng.random() < 0.2, draining=self.draining > 0,
             fault=Error(*(rng.random() < 0.01 for _ in range(3))),
             error_address=rng.getrandbits(64))
@@ -89,6 +90,8 @@ def drive(ctx, dut, now):
     ctx.set(dut.i_save.valid, now.save is not None)
     ctx.set(dut.i_save.payload, now.save or 0)
     ctx.set(dut.o_restore.ready, now.restore_ready)
+    ctx.set(dut.o_image_address.ready, now.image_ready)
+    ctx.set(dut.o_image_data.ready, now.image_ready)
     for name in ("busy", "progress", "draining", "error_address"):
         ctx.set(getattr(dut, name), getattr(now, name))
     ctx.set(dut.fault, {name: int(getattr(now.fault, name)) for name in Error._fields})
@@ -96,9 +99,9 @@ def drive(ctx, dut, now):
 
 def check(ctx, dut, model, now):
     out = model.outputs(now)
-    for name in ("irq", "start", "halt", "soft_reset", "stop", "abandon", "clear_fault"):
+    for name in ("irq", "start", "halt", "check", "soft_reset", "stop", "abandon", "clear_fault"):
         assert ctx.get(getattr(dut, name)) == getattr(out, name), name
-    for name in ("prompt", "restore"):
+    for name in ("prompt", "restore", "image_address", "image_data"):
         port, word = getattr(dut, f"o_{name}"), getattr(out, name)
         assert ctx.get(port.valid) == (word is not None), name
         if word is not None:

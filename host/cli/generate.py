@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tritforge generate``: text from a prompt, live, and the golden model's verdict on it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from host.cli.output import (
+    ConfigOption,
+    FileOption,
+    JsonOption,
+    PresetOption,
+    console,
+    print_json,
+    step,
+)
+
+if TYPE_CHECKING:
+    from host.backends.select import Choice
+    from host.generate import Generation
+    from host.text import Vocabulary
+
+__all__ = ["generate"]
+
+DEMO = Path(__file__).parents[2] / "models" / "demo"
+DEFAULT_PRESET = "ulx3s"
+WAVES = Path("build", "waves", "generate.fst")
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="Text to go on from.")] = "In the beginning",
+    backend: Annotated[str, typer.Option(
+        help="`sim` (the generated RTL), `cpu`, `gpu`, `serial`, or `auto`.")] = "auto",
+    preset: PresetOption = None,
+    config: FileOption = None,
+    override: ConfigOption = None,
+    model: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Packed model, its tokenizer.json beside it; default: the demo model.",
+        show_default=False)] = None,
+    tokens: Annotated[int, typer.Option("--tokens", "-n", min=1, help="Tokens to generate.")] = 32,
+    temperature: Annotated[float | None, typer.Option(
+        help="Draw tokens at this temperature; greedy unless given.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Start of the random generator.")] = 0,
+    port: Annotated[Path | None, typer.Option(
+        metavar="DEVICE", help="Serial port of a board.", show_default=False)] = None,
+    as_json: JsonOption = False,
+    trace: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="With `sim`: write every instruction's cycles as a Chrome trace.",
+        show_default=False)] = None,
+    waves: Annotated[bool, typer.Option(
+        "--waves", help=f"With `sim`: write {WAVES}; slow.")] = False,
+    profile: Annotated[bool, typer.Option(
+        "--profile", help="With `sim`: show where the cycles go.")] = False,
+) -> None:
+    """Generate text, and compare every token with the golden model's.
+
+    With `--backend sim` the text comes from the RTL of the preset (default: ulx3s), Verilated, with
+    the model's image in its memory; the cycles in which tokens appear are compared too. Every
+    backend gives the same tokens. A difference ends the command with code 1.
+
+    For example:
+
+    - `tritforge generate "In the beginning" --backend sim`
+
+    - `tritforge generate "And God said" --backend sim --preset tiny -n 8 --profile`
+
+    - `tritforge generate "And God said" --backend cpu --temperature 0.8 --seed 7 --json`
+    """
+    from host.backends.sampling import Sampling
+    from host.configure import resolve
+    from host.errors import CheckFailedError, UserError
+    from host.generate import generate as run
+    from host.generate import golden_tokens
+    from host.model_file import ModelFileError, load_model
+    from host.text import Vocabulary
+
+    chosen = preset or (None if config else DEFAULT_PRESET)
+    resolved = resolve(chosen, Path(config) if config else None, override or ())
+    path = model or DEMO / "model.safetensors"
+    try:
+        weights = load_model(path)
+        sampling = Sampling.of(temperature, seed)
+    except (ModelFileError, ValueError) as error:
+        raise UserError(str(error)) from error
+    vocabulary = Vocabulary(path.with_name("tokenizer.json"))
+    words = vocabulary.encode(prompt)
+    with step("Preparing") as progress:
+        choice = _choose(backend, resolved, weights, len(words) + tokens, port,
+                         WAVES if waves else None, progress)
+        for each in choice.backends[:1]:
+            each.load(weights, resolved.window)
+    hardware = choice.backends[0] if choice.backends[0].name == "sim" else None
+    if hardware is None and (trace or waves or profile):
+        raise UserError("--trace, --waves and --profile show the RTL: they need --backend sim")
+    if hardware is not None and (trace or profile):
+        hardware.system.record(steps=True)   # type: ignore[attr-defined]
+    show = _printer(vocabulary, prompt, quiet=as_json)
+    made = run(weights, choice.backends, resolved.window, words, tokens, sampling, show=show)
+    show(None)
+    with step("Asking the golden model"):
+        equal = golden_tokens(weights, resolved.window, words, made.tokens,
+                              sampling) == made.tokens
+    document = _document(made, vocabulary, prompt, resolved, choice, golden_equal=equal)
+    if hardware is not None:
+        _observe(hardware, document, trace, profile, {"preset": resolved.name, "prompt": prompt})
+    for each in choice.backends:
+        each.close()
+    if as_json:
+        print_json(document)
+    else:
+        _report(document)
+    if not document["golden_equal"]:
+        raise CheckFailedError("the tokens are not the golden model's")
+
+
+def _choose(asked: str, config: Any, weights: Any, tokens: int, port: Path | None,
+            waves: Path | None, report: Any) -> "Choice":
+    """Backends of this machine; the simulated hardware only if it is asked for."""
+    from host.backends.select import Candidate, candidates, choose
+    from host.backends.sim import SimBackend
+
+    if waves is not None:
+        waves.parent.mkdir(parents=True, exist_ok=True)
+    offered = [each for each in candidates(port, config=config if port else None)
+               if each.name != "sim"]
+    if asked == "sim":
+        offered = [Candidate("sim", lambda: SimBackend(config, waves, report))]
+    else:
+        # It is named, so that a wrong name is answered with every right one.
+        offered.insert(0, Candidate("sim", _not_by_itself))
+    return choose(asked, offered, weights, config.window, tokens)
+
+
+def _not_by_itself() -> Any:
+    from host.backends.base import BackendError
+
+    raise BackendError("simulates every cycle: only if asked for")
+
+
+def _printer(vocabulary: "Vocabulary", prompt: str, *, quiet: bool) -> Any:
+    """Return what shows each token as it comes; None ends the line."""
+    queue: list[int] = []
+    pieces = vocabulary.pieces(iter(queue.pop, None))
+    if not quiet:
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
+
+    def show(token: int | None) -> None:
+        if quiet:
+            return
+        if token is None:
+            sys.stdout.write("\n")
+        else:
+            queue.append(token)
+            sys.stdout.write(next(pieces))
+        sys.stdout.flush()
+    return show
+
+
+def _document(made: "Generation", vocabulary: "Vocabulary", prompt: str, config: Any,
+              choice: "Choice", *, golden_equal: bool) -> dict[str, Any]:
+    """Everything that is shown, for programs."""
+    document: dict[str, Any] = {
+        "prompt": prompt, "prompt_tokens": made.prompt, "tokens": made.tokens,
+        "text": vocabulary.decode(made.tokens), "backend": made.backend,
+        "backends": choice.reasons, "notices": made.notices, "preset": config.name,
+        "window": config.window, "golden_equal": golden_equal,
+        "cycles_per_token": made.cycles_per_token, "seconds": round(made.seconds, 3)}
+    if made.read_cycles:
+        total = sum(made.read_cycles[len(made.prompt):]) or sum(made.read_cycles)
+        reads = len(made.read_cycles[len(made.prompt):]) or len(made.read_cycles)
+        document |= {
+            "cycles_read": made.read_cycles, "clock_mhz": config.clock_mhz,
+            "tokens_per_second_at_clock": round(
+                config.clock_mhz * 1e6 / (total / reads + made.gap), 1),
+            "tokens_per_second_simulated": round(
+                len(made.read_cycles) / made.seconds, 2) if made.seconds else None}
+    return document
+
+
+def _observe(backend: Any, document: dict[str, Any], trace: Path | None, profile: bool,
+             facts: dict[str, Any]) -> None:
+    """Add what the simulation shows beside tokens."""
+    from host.errors import UserError
+    from host.profile import chrome_trace, profile_rows, spans_of
+
+    counters = backend.counters()
+    document["counters"] = counters
+    if not (trace or profile):
+        return
+    spans = spans_of(backend.system.steps())
+    document["profile"] = profile_rows(spans)
+    if trace:
+        try:
+            trace.parent.mkdir(parents=True, exist_ok=True)
+            trace.write_text(json.dumps(chrome_trace(spans, facts)) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{trace}: cannot be written: {error.strerror}") from error
+        document["trace"] = str(trace)
+
+
+def _report(document: dict[str, Any]) -> None:
+    """The verdict, and what it rests on."""
+    screen = console()
+    if document.get("profile"):
+        from rich.table import Table
+
+        table = Table(title="Where the cycles go")
+        for title in ("instruction", "count", "cycles", "a token", "share"):
+            table.add_column(title, justify="left" if title == "instruction" else "right")
+        for row in document["profile"]:
+            table.add_row(row["instruction"], f"{row['count']:,}", f"{row['cycles']:,}",
+                          f"{row['cycles_per_token']:,.0f}", f"{row['share']:.1%}")
+        screen.print(table)
+    for reason in document["notices"]:
+        screen.print(reason, markup=False)
+    if document.get("cycles_read"):
+        rest = document["cycles_read"][len(document["prompt_tokens"]):] or document["cycles_read"]
+        screen.print(f"{sum(rest) / len(rest):,.0f} cycles a token: "
+                     f"{document['tokens_per_second_at_clock']:,.0f} tokens/s at "
+                     f"{document['clock_mhz']:g} MHz; simulated at "
+                     f"{document['tokens_per_second_simulated']} tokens/s")
+    verdict = "equal" if document["golden_equal"] else "NOT EQUAL"
+    screen.print(f"{document['backend']}: {len(document['tokens'])} tokens, golden model: "
+                 f"{verdict}", markup=False)
