@@ -143,6 +143,6 @@ def batch_cut(rows: int, depth: int, tokens: int) -> BatchCut:
 
 
 def column_cut(rows: int, columns: int) -> ColumnCut:
-    """Choose a cut: a block for each multiprocessor, one step for half of the columns."""
-    shares = max(1, 128 // -(-rows // 256))
-    return ColumnCut(max(4, min(24, -(-columns // (64 * shares)))), shares)
+    """Choose a cut: a block for each multiprocessor, and few of them that have much to add."""
+    shares = max(1, 132 // -(-rows // 256))
+    return ColumnCut(max(4, min(24, -(-columns // (27 * shares)))), shares)

@@ -165,7 +165,8 @@ class Offset:
 
 def _extents(x: int | Sequence[int]) -> tuple[int, int, int]:
     extents = (x,) if isinstance(x, int) else tuple(x)
-    return (*extents, 1, 1)[:3]  # type: ignore[return-value]
+    width, height, depth = (*extents, 1, 1)[:3]
+    return width, height, depth
 
 
 _C_TYPES: Mapping[str, Any] = {

@@ -36,6 +36,7 @@ column_product(const unsigned* __restrict__ w, const unsigned* kept, const int* 
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
   const int share = blockIdx.x % SHARES, first = blockIdx.x / SHARES * SPAN;
   const uint2* column = reinterpret_cast<const uint2*>(w + first / 16) + g;
+  launch_dependents();
   wait_for_previous();
 
   const int end = load_fresh(count);  // the first entries are fetched before it has come
@@ -65,7 +66,6 @@ column_product(const unsigned* __restrict__ w, const unsigned* kept, const int* 
                              __byte_perm(entries[2], entries[3], 0x0073), 0x5410);
       asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(own) : "r"(0x01010101u), "r"(codes[h]));
     }
-    launch_dependents();
 #pragma unroll
     for (int h = 0; h < 2; h++) {
       transpose(turned[h][0], words[h][0].x, words[h][1].x, words[h][2].x, words[h][3].x);

@@ -57,6 +57,7 @@ row_product(const uint2* __restrict__ w, const signed char* x, int* y
   const int first = blockIdx.x * SPAN, local = group * HEIGHT + (lane >> 2);
 
 #ifdef LISTED
+  launch_dependents();
   wait_for_previous();
   const int end = load_fresh(count);  // not waited for until the rows have come, too
 #else
@@ -90,8 +91,8 @@ row_product(const uint2* __restrict__ w, const signed char* x, int* y
           weights[t][h][s] = load_words(w, row_of[t][h], chunk, lane & 3);
       }
     }
-  launch_dependents();
 #ifndef LISTED
+  launch_dependents();
   wait_for_previous();
 #endif
 

@@ -19,9 +19,46 @@ __device__ constexpr int power_from(int least) {
   return out;
 }
 constexpr int PARTS = power_from(SPANS);     // threads that share a key
-constexpr int ROWS = THREADS / PARTS;        // keys at a time
+constexpr int ROWS = THREADS / PARTS;        // keys that a block takes at a time
 constexpr int SHARES = THREADS / WIDTH;      // threads that share an element of the output
-static_assert(THREADS >= WIDTH + 96 && PARTS <= 32, "threads for codes and three for scales");
+constexpr int PASSES = (SLOTS + ROWS * RANKS - 1) / (ROWS * RANKS);
+constexpr int OWN = PASSES * ROWS;           // a block's places for slots; behind them: new row, BOS
+constexpr int NO_EXPONENT = -(1 << 20);
+static_assert(THREADS >= WIDTH + 96 && ROWS % 32 == 0, "threads for codes and scales, whole words");
+
+struct Head {
+  s64 part[THREADS];
+  s64 outputs[RANKS][WIDTH];
+  unsigned query[Q_DIGITS][SPANS * 8];     // bytes: element 8 b + i in byte b of word i
+  unsigned weights[C_DIGITS][OWN / 4];     // the same of places
+  int score[OWN + 2];                      // then weights
+  int dots[3][SPANS];                      // query by new key, by BOS's, and its own sum
+  int peaks[3][SPANS];
+  int tops[PARTIALS], exponents[PARTIALS], totals[PARTIALS], heaviest[PARTIALS];
+  int code_sums[WARPS];
+  unsigned new_scales[2];
+  unsigned short exp2_of[256], value_scale[OWN + 2];
+  Small unit;
+};
+
+// Slot of a block's place: blocks take ROWS in turn.
+__device__ __forceinline__ int slot_of(int place, int rank) {
+  return (place / ROWS * RANKS + rank) * ROWS + place % ROWS;
+}
+
+// By whole warps.
+__device__ __forceinline__ int sum_of_warps(const int* of, int count = SPANS) {
+  const int lane = threadIdx.x % 32;
+  return __reduce_add_sync(ALL, lane < count ? of[lane] : 0);
+}
+__device__ __forceinline__ unsigned peak_of(const Head& state, int vector) {
+  const int lane = threadIdx.x % 32;
+  return __reduce_max_sync(ALL, lane < SPANS ? state.peaks[vector][lane] : 0);
+}
+__device__ __forceinline__ void put_sum(int* of, int v) {
+  const int sum = __reduce_add_sync(ALL, v);
+  if (threadIdx.x % 32 == 0) of[threadIdx.x / 32] = sum;
+}
 
 __device__ __forceinline__ void load_key(unsigned (&word)[KV_BITS], const unsigned* keys, int row,
                                          int span, int held) {
@@ -63,7 +100,7 @@ __device__ __forceinline__ int key_dot(const unsigned (&word)[KV_BITS],
 }
 
 __device__ __forceinline__ s64 value_dot(const unsigned (&word)[KV_BITS],
-                                         const unsigned (&weights)[C_DIGITS][SETS * 8], int set) {
+                                         const unsigned (&weights)[C_DIGITS][OWN / 4], int set) {
   unsigned low = 0, high = 0;
 #pragma unroll
   for (int i = 0; i < 8; i++) {
@@ -86,26 +123,4 @@ __device__ __forceinline__ int bos_code(const unsigned* row, int element) {
   for (int p = 0; p < BOS_BITS; p++)
     code |= (fresh(row + element / 32 * BOS_BITS + p) >> element % 32 & 1) << p;
   return code;
-}
-
-// By the threads 0 .. WIDTH - 1: codes of a new key and value to a slot, or to BOS for slot -1.
-__device__ __forceinline__ void store_row(unsigned* keys, unsigned* values, unsigned* bos, int key,
-                                          int value, int slot) {
-  const int span = threadIdx.x / 32, lane = threadIdx.x % 32;
-  constexpr int most = KV_BITS > BOS_BITS ? KV_BITS : BOS_BITS;
-#pragma unroll
-  for (int p = 0; p < most; p++) {
-    const unsigned key_word = __ballot_sync(ALL, key >> p & 1);
-    const unsigned value_word = __ballot_sync(ALL, value >> p & 1);
-    if (slot < 0) {
-      if (p < BOS_BITS && lane == 0) {
-        bos[span * BOS_BITS + p] = key_word;
-        bos[(SPANS + span) * BOS_BITS + p] = value_word;
-      }
-    } else if (p < KV_BITS) {
-      if (lane == 0) keys[((slot / 32 * SPANS + span) * KV_BITS + p) * 32 + slot % 32] = key_word;
-      unsigned* at = values + (slot / 32 * KV_BITS + p) * WIDTH + threadIdx.x;
-      *at = (fresh(at) & ~(1u << slot % 32)) | static_cast<unsigned>(value >> p & 1) << slot % 32;
-    }
-  }
 }

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a block's threads do together, and how one launch follows another.
+// What the threads of a block, and the blocks of a cluster, do together.
 //
 // Every kernel calls follow() before it reads what an earlier one wrote: it lets the next launch
 // begin, whose blocks then wait, and waits for the one ahead to end.
+//
+// RANKS blocks form a cluster.  They hand results on by writing to one another's shared memory,
+// STATE, ahead of a barrier; nobody reads another's, so a block may end once it has nothing to read.
 #pragma once
+#include "formats.cuh"
+
 #ifdef __CUDACC__
-#define SHARED __shared__
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 1)
+#define STATE(Type, name) \
+  __shared__ Type name##_memory; \
+  Type& name = name##_memory
 
 __device__ __forceinline__ void follow() {
   asm volatile("griddepcontrol.launch_dependents;\ngriddepcontrol.wait;" ::: "memory");
@@ -16,6 +23,24 @@ __device__ __forceinline__ void follow() {
 template <class T>
 __device__ __forceinline__ T fresh(const T* at) {
   return __ldcg(at);
+}
+
+__device__ __forceinline__ void cluster_barrier() {
+  if constexpr (RANKS == 1) {
+    __syncthreads();
+  } else {
+    asm volatile("barrier.cluster.arrive.release.aligned;\n"
+                 "barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  }
+}
+
+// The same place in another block's STATE.
+template <class T>
+__device__ __forceinline__ T* peer(T* own, int rank) {
+  if constexpr (RANKS == 1) return own;
+  u64 there;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(own), "r"(rank));
+  return reinterpret_cast<T*>(there);
 }
 
 // acc + four unsigned bytes times four signed, and times four unsigned ones.
@@ -28,18 +53,23 @@ __device__ __forceinline__ unsigned dot_unsigned(unsigned u, unsigned c, unsigne
   return acc;
 }
 #endif
-#include "formats.cuh"
 
 constexpr unsigned ALL = 0xFFFFFFFFu;
-constexpr int WARPS = (THREADS + 31) / 32;
+constexpr int WARPS = THREADS / 32;
+constexpr int PARTIALS = RANKS * WARPS;  // warps of a cluster
+static_assert(THREADS % 32 == 0 && RANKS <= 8, "whole warps, a portable cluster");
 
-// Sum over a warp of values below 2**63, in pieces whose sums fit 32 bits.
+// Sum over a warp of values whose sum is below 2**BITS, in pieces whose sums fit 32 bits.
+template <int BITS>
 __device__ __forceinline__ u64 warp_sum(u64 v) {
   constexpr unsigned piece = (1u << 27) - 1;
-  const u64 low = __reduce_add_sync(ALL, static_cast<unsigned>(v) & piece);
-  const u64 middle = __reduce_add_sync(ALL, static_cast<unsigned>(v >> 27) & piece);
-  const u64 high = __reduce_add_sync(ALL, static_cast<unsigned>(v >> 54));
-  return low + (middle << 27) + (high << 54);
+  u64 sum = __reduce_add_sync(ALL, static_cast<unsigned>(v) & piece);
+  sum += static_cast<u64>(__reduce_add_sync(ALL, static_cast<unsigned>(v >> 27) & piece)) << 27;
+  if (BITS > 54) {
+    const unsigned rest = static_cast<unsigned>(v >> 54);
+    sum += static_cast<u64>(__reduce_add_sync(ALL, rest)) << 54;
+  }
+  return sum;
 }
 
 // Largest over a warp of values below 2**62.
@@ -50,28 +80,47 @@ __device__ __forceinline__ u64 warp_max(u64 v) {
   return static_cast<u64>(high) << 31 | below;
 }
 
-// A block's reduction: put() a warp's part, __syncthreads(), get() in every whole warp.
-struct Parts {
-  u64 of[32];
-  __device__ __forceinline__ void put(u64 v) {
-    if (threadIdx.x % 32 == 0) of[threadIdx.x / 32] = v;
-  }
-  __device__ __forceinline__ u64 lane() const {
-    return threadIdx.x % 32 < WARPS ? of[threadIdx.x % 32] : 0;
-  }
-  __device__ __forceinline__ u64 sum() const { return warp_sum(lane()); }
-  __device__ __forceinline__ u64 largest() const { return warp_max(lane()); }
-};
+// Hand a warp's value to every block of the cluster; a cluster_barrier() follows.
+template <class T>
+__device__ __forceinline__ void share(T (&partials)[PARTIALS], int rank, T v) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  if (lane < RANKS) *peer(&partials[rank * WARPS + warp], lane) = v;
+}
 
-struct IntParts {
-  int of[32];
-  __device__ __forceinline__ void put(int v) {
-    if (threadIdx.x % 32 == 0) of[threadIdx.x / 32] = v;
+// Reductions of what was shared, by every warp that asks.
+template <int BITS>
+__device__ __forceinline__ u64 sum_of(const u64 (&partials)[PARTIALS]) {
+  u64 sum = 0;
+#pragma unroll
+  for (int k = 0; k < PARTIALS; k += 32)
+    if (k + threadIdx.x % 32 < PARTIALS) sum += partials[k + threadIdx.x % 32];
+  return warp_sum<BITS>(sum);
+}
+
+__device__ __forceinline__ u64 largest_of(const u64 (&partials)[PARTIALS]) {
+  u64 largest = 0;
+#pragma unroll
+  for (int k = 0; k < PARTIALS; k += 32) {
+    const u64 other = k + threadIdx.x % 32 < PARTIALS ? partials[k + threadIdx.x % 32] : 0;
+    largest = other > largest ? other : largest;
   }
-  __device__ __forceinline__ int sum() const {
-    return __reduce_add_sync(ALL, threadIdx.x % 32 < WARPS ? of[threadIdx.x % 32] : 0);
+  return warp_max(largest);
+}
+
+__device__ __forceinline__ int sum_of(const int (&partials)[PARTIALS]) {
+  int sum = 0;
+#pragma unroll
+  for (int k = 0; k < PARTIALS; k += 32)
+    if (k + threadIdx.x % 32 < PARTIALS) sum += partials[k + threadIdx.x % 32];
+  return __reduce_add_sync(ALL, sum);
+}
+
+__device__ __forceinline__ int largest_of(const int (&partials)[PARTIALS]) {
+  int largest = partials[0];
+#pragma unroll
+  for (int k = 0; k < PARTIALS; k += 32) {
+    const int other = k + threadIdx.x % 32 < PARTIALS ? partials[k + threadIdx.x % 32] : largest;
+    largest = other > largest ? other : largest;
   }
-  __device__ __forceinline__ int largest() const {
-    return __reduce_max_sync(ALL, of[threadIdx.x % 32 < WARPS ? threadIdx.x % 32 : 0]);
-  }
-};
+  return __reduce_max_sync(ALL, largest);
+}

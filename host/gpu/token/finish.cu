@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of a token: its scale, the largest of VOCAB logits (the lowest index among equals), and
 // the place of the next token.
+constexpr int RANKS = 1;
 #include "block.cuh"
 
 // A logit and its index as one number, larger for a larger logit or a lower index.
@@ -9,12 +10,16 @@ __device__ __forceinline__ u64 key_of(int logit, int index) {
          (ALL - static_cast<unsigned>(index));
 }
 
+struct Largest {
+  u64 parts[WARPS];
+};
+
 // `best` and `arrived` are zero ahead of it and behind it.  The token goes to `chosen`; it is also
 // what follows, where `given` tokens reach no further.
 KERNEL choose(const int* logits, const unsigned* in_scale, unsigned alpha, u64* best,
               unsigned* arrived, int* chosen, unsigned* logit_scale, int* tokens, int* position,
               const int* given) {
-  SHARED u64 parts[WARPS];
+  STATE(Largest, state);
   follow();
   u64 own = 0;
   for (int i = blockIdx.x * THREADS + threadIdx.x; i < VOCAB; i += BLOCKS * THREADS) {
@@ -25,10 +30,10 @@ KERNEL choose(const int* logits, const unsigned* in_scale, unsigned alpha, u64* 
     const u64 other = __shfl_xor_sync(ALL, own, apart);
     own = other > own ? other : own;
   }
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = own;
+  if (threadIdx.x % 32 == 0) state.parts[threadIdx.x / 32] = own;
   __syncthreads();
   if (threadIdx.x > 0) return;
-  for (int i = 1; i < WARPS; i++) own = parts[i] > own ? parts[i] : own;
+  for (int i = 1; i < WARPS; i++) own = state.parts[i] > own ? state.parts[i] : own;
   atomicMax(best, own);
   __threadfence();
   if (atomicAdd(arrived, 1u) < BLOCKS - 1) return;

@@ -63,7 +63,7 @@ __device__ __forceinline__ int row_step(int u, int bits, bool midrise) {
 // The 16-bit KV scale nearest to a small float.
 __device__ __forceinline__ unsigned encode_kv_scale(Small s) {
   if (s.m == 0) return 0;
-  const int code = (s.e + 55) * 1024 + static_cast<int>(rne(s.m, 5)) - 1024;
+  const int code = (s.e + 55) * 1024 + static_cast<int>(round_word(s.m, 5)) - 1024;
   return code < 0 ? 0 : code > 0xFFFF ? 0xFFFF : static_cast<unsigned>(code);
 }
 
@@ -73,26 +73,27 @@ __device__ __forceinline__ Small decode_kv_scale(unsigned code) {
 }
 
 // KV scale of a row whose largest magnitude is `peak`.
-__device__ __forceinline__ unsigned row_scale(u64 peak, Small scale, int bits, bool midrise) {
-  const Small levels = from_int(row_levels(bits, midrise));
-  return encode_kv_scale(div(mul(from_int(peak), scale), levels));
+__device__ __forceinline__ unsigned row_scale(unsigned peak, Small scale, int bits, bool midrise) {
+  const Small levels = from_word(row_levels(bits, midrise));
+  return encode_kv_scale(div(mul(from_word(peak), scale), levels));
 }
 
-__device__ __forceinline__ Small row_ratio(u64 peak, int bits, bool midrise) {
-  return div(from_int(row_levels(bits, midrise)), from_int(peak));
+__device__ __forceinline__ Small row_ratio(unsigned peak, int bits, bool midrise) {
+  return div(from_word(row_levels(bits, midrise)), from_word(peak));
 }
 
 // 2**15 * 2**(-distance / 256) by the table's 256 entries.
-__device__ __forceinline__ unsigned exp2_weight(s64 distance, const unsigned short* table) {
+__device__ __forceinline__ unsigned exp2_weight(int distance, const unsigned short* table) {
   if (distance >= 4096) return 0;
-  return static_cast<unsigned>(rne(table[distance & 255], static_cast<int>(distance >> 8)));
+  const unsigned entry = table[distance & 255], places = static_cast<unsigned>(distance >> 8);
+  return round_word(entry, places);
 }
 
 // Weight of a value row with its scale, on the common exponent.
 __device__ __forceinline__ unsigned value_weight(unsigned weight, Small scale, int common) {
   const int places = common - scale.e + 8;
-  if (scale.m == 0 || places > 60) return 0;
-  return static_cast<unsigned>(rne(static_cast<u64>(weight) * scale.m, places));
+  if (scale.m == 0 || places > 31) return 0;
+  return round_word(weight * scale.m, static_cast<unsigned>(places));
 }
 
 // Code of such a weight; `ratio` is div(levels, from_int(largest weight)).
@@ -104,8 +105,8 @@ __device__ __forceinline__ unsigned weight_code(unsigned weight, Small ratio, un
 // Scale of a head's outputs.
 __device__ __forceinline__ Small head_scale(unsigned peak, int common, unsigned total,
                                             unsigned levels) {
-  const Small per_weight = div(shift({1u << 15, -15}, 8 + common), from_int(total));
-  return mul(div(from_int(peak), from_int(levels)), per_weight);
+  const Small per_weight = div(shift({1u << 15, -15}, 8 + common), from_word(total));
+  return mul(div(from_word(peak), from_word(levels)), per_weight);
 }
 
 // A head's output as a word on the common exponent `top`.

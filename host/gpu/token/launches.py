@@ -30,7 +30,11 @@ __all__ = ["Launches", "misfit"]
 SOURCES = Path(__file__).parent
 FORMATS = {"int4": 0, "int8": 1, "fp4": 2}
 EMBED, ADD, JOIN, GLU = range(4)
-MOST_THREADS = 1024
+MOST_HEAD_DIM, MOST_ELEMENTS, MOST_VALUES = 512, 1 << 15, 5120
+MOST_RANKS = 8
+"""Blocks of a cluster that every device of this kind takes."""
+NORM_SHARE, NORM_THREADS, ATTEND_THREADS = 256, 512, 512
+"""Least elements of a block, most threads; threads of a block of attention."""
 _CHOOSE_THREADS = 256
 
 
@@ -41,12 +45,13 @@ def misfit(weights: DecoderWeights, window: int) -> str | None:
         return "it takes midrise or symmetric KV codes of at most 8 bits"
     if not 2 <= window <= MAX_ROWS and shape.context > 1:
         return f"it takes windows of 2 to {MAX_ROWS} tokens, not {window}"
-    if shape.head_dim > MOST_THREADS - 128:
-        return f"it takes heads of {MOST_THREADS - 128} elements, the model has {shape.head_dim}"
-    if max(shape.hidden, shape.ffn, shape.q_dim) > 1 << 16:
-        return f"it takes vectors of {1 << 16} elements"
-    if 0 < numerics.topk_block < shape.q_dim and shape.q_dim > 5120:
-        return f"it takes top-K in blocks over 5120 elements, the model has {shape.q_dim}"
+    if shape.head_dim > MOST_HEAD_DIM:
+        return f"it takes heads of {MOST_HEAD_DIM} elements, the model has {shape.head_dim}"
+    longest = max(shape.hidden, shape.ffn, shape.q_dim)
+    if longest > MOST_ELEMENTS:
+        return f"it takes vectors of {MOST_ELEMENTS} elements, the model has {longest}"
+    if numerics.topk_key == "value" and shape.q_dim > MOST_VALUES:
+        return f"it takes top-K of {MOST_VALUES} values, the model has {shape.q_dim}"
     try:
         check_widths(PEAK[numerics.act_format] * shape.hidden)
     except ValueError as error:
@@ -167,13 +172,19 @@ class Launches:
                                 LIST=int(self._sparse), **kept)
         self._glu = self._norm(shape.ffn, GLU, "int8", BOUND_BITS=bound, LIST=int(self._sparse))
         parts = 1 << (layout.spans - 1).bit_length()
-        threads = max(32 * layout.spans + 96, min(MOST_THREADS, _warps(layout.slots * parts)))
-        self._attend = (self.device.kernel(SOURCES / "attention.cu", "attend", {
+        threads = max(ATTEND_THREADS, 32 * layout.spans + 96)
+        threads = -(-threads // (32 * parts)) * 32 * parts
+        ranks = 1
+        while (ranks < MOST_RANKS and ranks * threads // parts < layout.slots
+               and 2 * ranks * shape.heads <= self.device.info.multiprocessors):
+            ranks *= 2
+        self._attend = _Attend(self.device.kernel(SOURCES / "attention.cu", "attend", {
             "HEADS": shape.heads, "KV_HEADS": shape.kv_heads, "HEAD_DIM": shape.head_dim,
             "SLOTS": layout.slots, "KV_BITS": layout.bits, "BOS_BITS": layout.bos_bits,
             "MIDRISE": int(layout.code == "midrise"),
             "Q_BITS": (query_levels(numerics.q_bits) + 1).bit_length(),
-            "C_BITS": widths.weight_bits, "EXTRA": extra_bits(act), "THREADS": threads}), threads)
+            "C_BITS": widths.weight_bits, "EXTRA": extra_bits(act), "THREADS": threads,
+            "RANKS": ranks}), threads, ranks)
         self._score_scale = _bits(widths.score_scale)
         self._blocks = min(self.device.info.multiprocessors, -(-shape.vocab // _CHOOSE_THREADS))
         end = {"VOCAB": shape.vocab, "THREADS": _CHOOSE_THREADS, "BLOCKS": self._blocks}
@@ -187,14 +198,15 @@ class Launches:
                 *shape.projections[part]) for part in ("wo", "down")}
 
     def _norm(self, n: int, source: int, fmt: str, **more: int) -> "_NormLaunch":
-        per = -(-n // MOST_THREADS)
-        defines = {"N": n, "SOURCE": source, "FORMAT": FORMATS[fmt],
-                   "THREADS": _warps(-(-n // per)), "FRACTION": self.weights.residual_frac,
+        ranks = min(MOST_RANKS, -(-n // NORM_SHARE))
+        per = -(-n // (ranks * NORM_THREADS))
+        defines = {"N": n, "SOURCE": source, "FORMAT": FORMATS[fmt], "RANKS": ranks,
+                   "THREADS": _warps(-(-n // (ranks * per))), "FRACTION": self.weights.residual_frac,
                    "KEEP": -1, "BLOCK": n, "LAST": 0, "BY_VALUE": 0, "LIST": 0, "HEADS": 1,
                    "HEAD_DIM": 1, "JOIN_PLACES": 0, "BOUND_BITS": 0} | more
         levels = math.sqrt(7) * n if fmt == "int4" else 127 if fmt == "int8" else 12
         return _NormLaunch(self, self.device.kernel(SOURCES / "norm.cu", "fused_norm", defines),
-                           n, defines["THREADS"], _bits(smallfloat.constant(levels)))
+                           n, defines["THREADS"], ranks, _bits(smallfloat.constant(levels)))
 
     def token(self, *, head: bool = True) -> None:
         """Launch one token; without its head it only enters the cache."""
@@ -266,12 +278,22 @@ class Launches:
 
     def _attention(self, index: int, alphas: Mapping[str, np.uint32], sums: Array,
                    scale: Array) -> None:
-        kernel, threads = self._attend
+        attend = self._attend
         cache = [Offset(each, each.nbytes // self.weights.shape.layers * index)
                  for each in self.cache.arrays]
-        kernel(self.weights.shape.heads, threads, sums, scale, alphas["wq"], alphas["wk"],
-               alphas["wv"], self._score_scale, self._cosines, self._sines, self._exp2, *cache,
-               self._outputs, self._head_scales, self.position, dependent=True)
+        attend.kernel(attend.ranks * self.weights.shape.heads, attend.threads, sums, scale, alphas["wq"],
+                      alphas["wk"], alphas["wv"], self._score_scale, self._cosines, self._sines, self._exp2,
+                      *cache, self._outputs, self._head_scales, self.position, dependent=True,
+                      cluster=attend.ranks)
+
+
+@dataclass(frozen=True)
+class _Attend:
+    """Attention, ready to launch."""
+
+    kernel: Kernel
+    threads: int
+    ranks: int
 
 
 @dataclass(frozen=True)
@@ -282,11 +304,13 @@ class _NormLaunch:
     kernel: Kernel
     n: int
     threads: int
+    ranks: int
     levels: np.uint32
 
     def __call__(self, source: Array, in_scale: Array, alpha: np.uint32, beta: np.uint32,
                  norm: _Norm, out_scale: Array) -> None:
         owner = self.owner
-        self.kernel(1, self.threads, source, owner._residual, in_scale, alpha, beta, norm.gains,
-                    norm.scale, norm.eps, self.levels, owner._codes[self.n], out_scale,
-                    owner.tokens, owner.position, owner._entries, owner._count, dependent=True)
+        self.kernel(self.ranks, self.threads, source, owner._residual, in_scale, alpha, beta,
+                    norm.gains, norm.scale, norm.eps, self.levels, owner._codes[self.n], out_scale,
+                    owner.tokens, owner.position, owner._entries, owner._count, dependent=True,
+                    cluster=self.ranks)

@@ -11,106 +11,35 @@
 // the codes that are not zero also go to `entries`, index in bits 23:0, value above, and their
 // number to `count`.
 //
-// One block.  Scales are 24-bit words.  No element of `codes` behind N is written.
+// One cluster.  Scales are 24-bit words.  No element of `codes` behind N is written.
 #include "block.cuh"
 
 constexpr int EMBED = 0, ADD = 1, JOIN = 2, GLU = 3;
-constexpr int PER = (N + THREADS - 1) / THREADS;  // elements i * THREADS + threadIdx.x
+constexpr int PER = (N + RANKS * THREADS - 1) / (RANKS * THREADS);  // elements of a thread
 constexpr bool MEAN = FORMAT == INT4;
 
-#include "top_k.cuh"
-
-struct Words {
-  int word[PER];
-  Small scale;
+struct Norm {
+  u64 squares[PARTIALS], statistics[PARTIALS];
+  int gates[PARTIALS];
 };
 
-// Words of this thread, zero behind N.
-__device__ __forceinline__ Words words_of(const void* source, int* residual,
-                                          const unsigned* in_scale, unsigned alpha, unsigned beta,
-                                          const int* tokens, const int* position) {
-  Words out;
-  const auto index = [](int i) { return i * THREADS + static_cast<int>(threadIdx.x); };
-  if constexpr (SOURCE == EMBED) {
-    const signed char* row =
-        static_cast<const signed char*>(source) +
-        static_cast<s64>(fresh(tokens + fresh(position))) * N;
-#pragma unroll
-    for (int i = 0; i < PER; i++) {
-      out.word[i] = index(i) < N ? scale_int(row[index(i)], from_bits(alpha), FRACTION, 24) : 0;
-      if (index(i) < N) residual[index(i)] = out.word[i];
-    }
-    out.scale = {1u << 15, -15 - FRACTION};
-  } else if constexpr (SOURCE == ADD) {
-    const int* sums = static_cast<const int*>(source);
-    int sum[PER], old[PER];
-#pragma unroll
-    for (int i = 0; i < PER; i++) {
-      sum[i] = index(i) < N ? fresh(sums + index(i)) : 0;
-      old[i] = index(i) < N ? fresh(residual + index(i)) : 0;
-    }
-    const Small scale = mul(from_bits(fresh(in_scale)), from_bits(alpha));
-#pragma unroll
-    for (int i = 0; i < PER; i++) {
-      const int addend = scale_int(sum[i], scale, FRACTION, 24);
-      out.word[i] = static_cast<int>(saturate(static_cast<s64>(old[i]) + addend, 24));
-      if (index(i) < N) residual[index(i)] = out.word[i];
-    }
-    out.scale = {1u << 15, -15 - FRACTION};
-  } else if constexpr (SOURCE == JOIN) {
-    const s64* outputs = static_cast<const s64*>(source);
-    s64 output[PER];
-    Small scale[PER];
-    int top = -(1 << 20);
-#pragma unroll
-    for (int i = 0; i < PER; i++) {
-      output[i] = index(i) < N ? fresh(outputs + index(i)) : 0;
-      scale[i] = index(i) < N ? from_bits(fresh(in_scale + index(i) / HEAD_DIM)) : Small{0, 0};
-    }
-    for (int from = 0; from < HEADS; from += 32) {
-      const int head = from + static_cast<int>(threadIdx.x) % 32;
-      const Small of = head < HEADS ? from_bits(fresh(in_scale + head)) : Small{0, 0};
-      const int found = __reduce_max_sync(ALL, of.m ? of.e : -(1 << 20));
-      top = found > top ? found : top;
-    }
-#pragma unroll
-    for (int i = 0; i < PER; i++) out.word[i] = joined_word(output[i], scale[i], top, JOIN_PLACES);
-    out.scale = top > -(1 << 20) ? shift({1u << 15, -15}, top + JOIN_PLACES) : Small{0, 0};
-  } else {
-    SHARED IntParts largest;
-    const int* sums = static_cast<const int*>(source);
-    int gate[PER], up[PER], peak = 0;
-#pragma unroll
-    for (int i = 0; i < PER; i++) {
-      gate[i] = index(i) < N ? fresh(sums + index(i)) : 0;
-      up[i] = index(i) < N ? fresh(sums + N + index(i)) : 0;
-    }
-#pragma unroll
-    for (int i = 0; i < PER; i++) peak = gate[i] > peak ? gate[i] : peak;
-    largest.put(__reduce_max_sync(ALL, peak));
-    __syncthreads();
-    const int by = glu_shift(largest.largest(), BOUND_BITS);
-#pragma unroll
-    for (int i = 0; i < PER; i++) out.word[i] = glu_word(gate[i], up[i], by);
-    const Small scale = from_bits(fresh(in_scale)), of_gate = mul(scale, from_bits(alpha));
-    out.scale = shift(mul(mul(of_gate, of_gate), mul(scale, from_bits(beta))), by);
-  }
-  return out;
-}
+#include "top_k.cuh"
+#include "words.cuh"
 
 KERNEL fused_norm(const void* source, int* residual, const unsigned* in_scale, unsigned alpha,
-            unsigned beta, const short* gains, unsigned gain_scale, unsigned eps, unsigned levels,
-            signed char* codes, unsigned* out_scale, const int* tokens, const int* position,
-            unsigned* entries, int* count) {
-  SHARED Parts squares, statistics;
+                  unsigned beta, const short* gains, unsigned gain_scale, unsigned eps,
+                  unsigned levels, signed char* codes, unsigned* out_scale, const int* tokens,
+                  const int* position, unsigned* entries, int* count) {
+  STATE(Norm, state);
+  STATE(Chosen, chosen);
+  const int rank = blockIdx.x;
   int gain[PER];
 #pragma unroll
-  for (int i = 0; i < PER; i++) {
-    const int at = i * THREADS + threadIdx.x;
-    gain[i] = at < N ? gains[at] : 0;
-  }
+  for (int i = 0; i < PER; i++) gain[i] = index_of(i, rank) < N ? gains[index_of(i, rank)] : 0;
+  cluster_barrier();  // all blocks are there to be written to
   follow();
-  const Words in = words_of(source, residual, in_scale, alpha, beta, tokens, position);
+  const Words in =
+      words_of(state, rank, source, residual, in_scale, alpha, beta, tokens, position);
 
   u64 square_sum = 0, statistic = 0;
   s64 y[PER];
@@ -121,25 +50,31 @@ KERNEL fused_norm(const void* source, int* residual, const unsigned* in_scale, u
     const u64 magnitude = y[i] < 0 ? -y[i] : y[i];
     statistic = MEAN ? statistic + magnitude : magnitude > statistic ? magnitude : statistic;
   }
-  squares.put(warp_sum(square_sum));
-  statistics.put(MEAN ? warp_sum(statistic) : warp_max(statistic));
-  __syncthreads();
-  statistic = MEAN ? statistics.sum() : statistics.largest();
+  share(state.squares, rank, warp_sum<PER <= 8 ? 54 : 63>(square_sum));
+  share(state.statistics, rank, MEAN ? warp_sum<54>(statistic) : warp_max(statistic));
+  cluster_barrier();
+  statistic = MEAN ? sum_of<54>(state.statistics) : largest_of(state.statistics);
   const Small ratio = div(from_bits(levels), from_int(statistic));
-  int code[PER];
-#pragma unroll
-  for (int i = 0; i < PER; i++) code[i] = activation_code(y[i], ratio, FORMAT);
-  if constexpr (KEEP >= 0) keep_largest(code, y);
 #pragma unroll
   for (int i = 0; i < PER; i++) {
-    const int at = i * THREADS + threadIdx.x;
-    if (at < N) codes[at] = static_cast<signed char>(code[i]);
+    const int at = index_of(i, rank), code = activation_code(y[i], ratio, FORMAT);
+    if (at < N) {
+      if (GATHERED) {
+        *peer(&chosen.codes[at], 0) = static_cast<signed char>(code);
+        if (BY_VALUE) *peer(&chosen.keys[at], 0) = y[i] < 0 ? -y[i] : y[i];
+      } else {
+        codes[at] = static_cast<signed char>(code);
+      }
+    }
   }
-  if (threadIdx.x >= THREADS - 32) {
-    square_sum = squares.sum();
+  if (rank == 0 && threadIdx.x >= THREADS - 32) {
+    square_sum = sum_of<63>(state.squares);
     if (threadIdx.x == THREADS - 1)
       *out_scale = to_bits(norm_scale(square_sum, statistic, in.scale, from_bits(gain_scale),
                                       from_bits(eps), from_bits(levels)));
   }
-  if constexpr (LIST) list_codes(code, entries, count);
+  if constexpr (GATHERED) {
+    cluster_barrier();
+    if (rank == 0) choose(chosen, codes, entries, count);
+  }
 }

@@ -24,10 +24,38 @@ __device__ __forceinline__ int bit_length(u64 v) {
 #endif
 }
 
-// v / 2**places to nearest, ties to even; places 0..63.
-__device__ __forceinline__ u64 rne(u64 v, int places) {
-  const u64 low = v & ((1ull << places) - 1), half = (1ull << places) >> 1, floor = v >> places;
-  return floor + (low > half || (low == half && places > 0 && (floor & 1)));
+__device__ __forceinline__ int word_length(unsigned v) {
+#ifdef __CUDACC__
+  return 32 - __clz(static_cast<int>(v));
+#else
+  return v ? 32 - __builtin_clz(v) : 0;
+#endif
+}
+
+// Estimates; integers decide what becomes of them.
+__device__ __forceinline__ float rough_quotient(float a, float b) {
+#ifdef __CUDACC__
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(b));
+  return a * r;
+#else
+  return a / b;
+#endif
+}
+__device__ __forceinline__ float rough_root(float a) {
+#ifdef __CUDACC__
+  float r;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(a));
+  return r;
+#else
+  return sqrtf(a);
+#endif
+}
+
+// v / 2**places to nearest, ties to even; v below 2**31, at most 31 places.
+__device__ __forceinline__ unsigned round_word(unsigned v, unsigned places) {
+  const unsigned floor = v >> places, low = v & ((1u << places) - 1), half = (1u << places) >> 1;
+  return floor + (places > 0 && low + (floor & 1) > half);
 }
 
 // The same for |v| <= 2**60 and any places >= 0.
@@ -48,44 +76,83 @@ __device__ __forceinline__ Small limit(unsigned m, int e) {
   return {m, e};
 }
 
-__device__ __forceinline__ Small normalise(u64 v, int e) {
-  if (v == 0) return {0, 0};
-  const int drop = bit_length(v) - 16;
-  u64 m = drop > 0 ? rne(v, drop) : v << -drop;
-  e += drop;
-  if (m == 1 << 16) {  // the carry of rounding
-    m = 1 << 15;
-    e++;
-  }
-  return limit(static_cast<unsigned>(m), e);
+// Nearest small float to a v that is not zero, without the ends of the exponent's range.
+__device__ __forceinline__ Small nearest(u64 v) {
+  const int spare = 64 - bit_length(v);
+  const u64 justified = v << spare;
+  const unsigned high = static_cast<unsigned>(justified >> 32), rest = high & 0xFFFF;
+  const bool more = static_cast<unsigned>(justified) != 0;
+  unsigned m = high >> 16;
+  m += rest + ((m & 1) | more) > 0x8000;
+  const int carry = m >> 16;  // of rounding
+  return {m >> carry, 48 - spare + carry};
 }
 
-__device__ __forceinline__ Small from_int(u64 n) { return normalise(n, 0); }
+__device__ __forceinline__ Small from_int(u64 n) { return n ? nearest(n) : Small{0, 0}; }
+
+// The same for n below 2**32.
+__device__ __forceinline__ Small from_word(unsigned n) {
+  if (n == 0) return {0, 0};
+  const int spare = 32 - word_length(n);
+  const unsigned justified = n << spare;
+  unsigned m = justified >> 16;
+  m += (justified & 0xFFFF) + (m & 1) > 0x8000;
+  const int carry = m >> 16;
+  return {m >> carry, 16 - spare + carry};
+}
+
+// Nearest small float to v * 2**e; all but 16 bits of v are `drop` > 0 of them.
+__device__ __forceinline__ Small narrow(unsigned v, int drop, int e) {
+  const unsigned floor = v >> drop, low = v & ((1u << drop) - 1);
+  const unsigned m = floor + (low + (floor & 1) > 1u << (drop - 1)), carry = m >> 16;
+  return limit(m >> carry, e + drop + static_cast<int>(carry));
+}
 
 __device__ __forceinline__ Small mul(Small a, Small b) {
-  return normalise(static_cast<u64>(a.m) * b.m, a.e + b.e);
+  if (a.m == 0 || b.m == 0) return {0, 0};
+  const unsigned product = a.m * b.m;
+  return narrow(product, 15 + (product >> 31), a.e + b.e);
 }
 
 __device__ __forceinline__ Small div(Small a, Small b) {
   if (b.m == 0) return a.m ? Small{65535, 127} : Small{0, 0};
-  const unsigned wide = a.m << 16, q = wide / b.m, rest = wide - q * b.m;
-  const unsigned more = 2 * rest >= b.m;  // the next bit, then whether anything is left
-  return normalise(2 * (2 * static_cast<u64>(q) + more) + (2 * rest != more * b.m),
-                   a.e - b.e - 18);
-}
-
-// floor(sqrt(v)), v < 2**36.  The estimate is a float; integers decide.
-__device__ __forceinline__ u64 root_of(u64 v) {
-  u64 r = static_cast<u64>(sqrtf(static_cast<float>(v)));
-  while (r * r > v) r--;
-  while ((r + 1) * (r + 1) <= v) r++;
-  return r;
+  if (a.m == 0) return {0, 0};
+  // The estimate of a quotient below 2**17 is off by one at most.
+  unsigned q = static_cast<unsigned>(rough_quotient(static_cast<float>(a.m) * 65536.0f,
+                                                    static_cast<float>(b.m)));
+  int rest = static_cast<int>((a.m << 16) - q * b.m);
+  const int divisor = static_cast<int>(b.m);
+  if (rest < 0) {
+    q--;
+    rest += divisor;
+  }
+  if (rest >= divisor) {
+    q++;
+    rest -= divisor;
+  }
+  // One more bit, and one for whether anything is left.
+  const bool more = 2 * rest >= divisor;
+  const unsigned v = 4 * q + 2 * more + (2 * rest != (more ? divisor : 0));
+  return narrow(v, 2 + static_cast<int>(v >> 18), a.e - b.e - 18);
 }
 
 __device__ __forceinline__ Small sqrt(Small a) {
+  if (a.m == 0) return {0, 0};
   const int odd = a.e & 1;
-  const u64 v = static_cast<u64>(a.m << odd) << 18, r = root_of(v);
-  return normalise(2 * r + (r * r < v), (a.e - odd) / 2 - 10);
+  const unsigned m = a.m << odd;
+  // floor(sqrt(m * 2**18)), below 2**18: the estimate is off by one at most.
+  unsigned r = static_cast<unsigned>(rough_root(static_cast<float>(m)) * 512.0f);
+  s64 rest = static_cast<s64>((static_cast<u64>(m) << 18) - static_cast<u64>(r) * r);
+  if (rest < 0) {
+    r--;
+    rest += 2 * static_cast<s64>(r) + 1;
+  }
+  if (rest > 2 * static_cast<s64>(r)) {
+    rest -= 2 * static_cast<s64>(r) + 1;
+    r++;
+  }
+  const unsigned v = 2 * r + (rest != 0);
+  return narrow(v, 2 + static_cast<int>(v >> 18), (a.e - odd) / 2 - 10);
 }
 
 __device__ __forceinline__ Small add(Small a, Small b) {
@@ -93,7 +160,15 @@ __device__ __forceinline__ Small add(Small a, Small b) {
   const Small low = swap ? b : a, high = swap ? a : b;
   const int apart = high.e - low.e;
   if (low.m == 0 || apart >= 17) return high;
-  return normalise((static_cast<u64>(high.m) << apart) + low.m, low.e);
+  // Their sum is `whole` and, below it, `apart` bits.
+  const unsigned whole = high.m + (low.m >> apart), rest = low.m & ((1u << apart) - 1);
+  if (whole >> 16 == 0) {
+    const unsigned m = whole + (2 * rest + (whole & 1) > 1u << apart), carry = m >> 16;
+    return limit(m >> carry, high.e + static_cast<int>(carry));
+  }
+  const unsigned half = 1u << apart, below = (whole & 1) << apart | rest, m = whole >> 1;
+  const unsigned up = m + (below + (m & 1) > half), carry = up >> 16;
+  return limit(up >> carry, high.e + 1 + static_cast<int>(carry));
 }
 
 // a * 2**by.

@@ -2,6 +2,7 @@
 """What is recorded of the GPU's products, and that it says what it must."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,4 +85,5 @@ def test_codes_are_followed_by_garbage_and_rows_repeat():
 def test_without_a_gpu_the_command_says_what_is_missing(tritforge):
     run = tritforge("bench", "--products")
     assert run.code == 1
-    assert run.err.splitlines()[-1] == f"error: {absence()}"
+    assert re.fullmatch("error: .*(cuda-bindings is missing|no NVIDIA|compute capability).*",
+                        run.err.splitlines()[-1])

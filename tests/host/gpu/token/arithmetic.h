@@ -53,7 +53,7 @@ EXPORT t_decode(int n, const s64* code, unsigned* out) {
   EACH out[i] = to_bits(decode_kv_scale(static_cast<unsigned>(code[i])));
 }
 EXPORT t_exp2(int n, const s64* distance, const unsigned short* table, s64* out) {
-  EACH out[i] = exp2_weight(distance[i], table);
+  EACH out[i] = exp2_weight(static_cast<int>(distance[i]), table);
 }
 EXPORT t_value_weight(int n, const s64* weight, const unsigned* s, const s64* common, s64* out) {
   EACH out[i] = value_weight(static_cast<unsigned>(weight[i]), from_bits(s[i]),

@@ -13,8 +13,11 @@
 #define __device__
 #define __forceinline__ inline
 #define __restrict__
-#define SHARED static
 #define KERNEL static void
+#define STATE(Type, name) \
+  static Type name##_of[8]; \
+  emulator::know(name##_of, sizeof(Type)); \
+  Type& name = name##_of[emulator::rank]
 
 struct Dimension { int x; };
 static Dimension threadIdx, blockIdx;
@@ -22,27 +25,36 @@ static Dimension threadIdx, blockIdx;
 template <class T> T fresh(const T* at) { return *at; }
 
 namespace emulator {
-constexpr int STACK = 64 * 1024, MOST = 1024;
+constexpr int STACK = 32 * 1024 + 960, MOST = 8192;  // stacks that share no cache set
 struct Thread {
   jmp_buf place;
   ucontext_t first;
   bool begun, done;
-  int barrier, warp;  // how often it arrived
+  int barrier, warp, cluster, passed;  // how often it arrived, and went on
   unsigned value;
 };
 static Thread threads[MOST];
 static char* stacks;
 static jmp_buf scheduler;
 static ucontext_t scheduler_first;
-static int count, current;
+static int count, size, current, first_block, rank;
 static void (*body)(void**);
 static void** arguments;
+
+// Shared memory that blocks of a cluster write to.
+static struct {
+  char* base;
+  size_t size;
+} states[2];
+static void know(void* base, size_t bytes) {
+  int i = 0;
+  while (states[i].base && states[i].base != base) i++;
+  states[i] = {static_cast<char*>(base), bytes};
+}
 
 static void give_way() {
   const int me = current;
   if (!_setjmp(threads[me].place)) _longjmp(scheduler, 1);
-  current = me;
-  threadIdx.x = me;
 }
 
 static void begin() {
@@ -53,23 +65,40 @@ static void begin() {
 
 static void resume(int i) {
   current = i;
-  threadIdx.x = i;
+  threadIdx.x = i % size;
+  rank = i / size;
+  blockIdx.x = first_block + rank;
   if (_setjmp(scheduler)) return;
   if (threads[i].begun) _longjmp(threads[i].place, 1);
   threads[i].begun = true;
   setcontext(&threads[i].first);
 }
 
-static void run_block(int block, int size, void (*f)(void**), void** args) {
-  blockIdx.x = block;
-  count = size;
+// Resume a warp's threads once; whether any came further.
+static bool advance(int first) {
+  bool moved = false;
+  for (int i = first + 31; i >= first; i--) {
+    Thread& t = threads[i];
+    if (t.done) continue;
+    const int before = t.barrier + t.warp + t.cluster + t.passed;
+    resume(i);
+    moved |= t.done || t.barrier + t.warp + t.cluster + t.passed != before;
+  }
+  return moved;
+}
+
+// One cluster of blocks.
+static void run(int block, int ranks, int block_size, void (*f)(void**), void** args) {
+  first_block = block;
+  size = block_size;
+  count = ranks * size;
   body = f;
   arguments = args;
   if (!stacks) stacks = static_cast<char*>(malloc(static_cast<size_t>(STACK) * MOST));
-  for (int i = 0; i < size; i++) {
+  for (int i = 0; i < count; i++) {
     Thread& t = threads[i];
     t.begun = t.done = false;
-    t.barrier = t.warp = 0;
+    t.barrier = t.warp = t.cluster = t.passed = 0;
     getcontext(&t.first);
     t.first.uc_stack.ss_sp = stacks + static_cast<size_t>(STACK) * i;
     t.first.uc_stack.ss_size = STACK;
@@ -78,12 +107,8 @@ static void run_block(int block, int size, void (*f)(void**), void** args) {
   }
   for (bool left = true; left;) {
     left = false;
-    // Backwards every other time would hide nothing: what races shows in one of the two orders.
-    for (int i = size - 1; i >= 0; i--)
-      if (!threads[i].done) {
-        resume(i);
-        left = true;
-      }
+    for (int warp = count - 32; warp >= 0; warp -= 32)
+      while (advance(warp)) left = true;
   }
 }
 
@@ -94,7 +119,10 @@ static void meet(int Thread::*counter, int first, int last) {
     bool all = true;
     for (int i = first; i < last && all; i++)
       all = threads[i].done || threads[i].*counter >= mine;
-    if (all) return;
+    if (all) {
+      threads[current].passed++;
+      return;
+    }
     give_way();
   }
 }
@@ -121,7 +149,18 @@ static void call(void (*kernel)(A...), void** args) {
 }  // namespace emulator
 
 static void __syncthreads() {
-  emulator::meet(&emulator::Thread::barrier, 0, emulator::count);
+  const int first = emulator::rank * emulator::size;
+  emulator::meet(&emulator::Thread::barrier, first, first + emulator::size);
+}
+static void cluster_barrier() {
+  emulator::meet(&emulator::Thread::cluster, 0, emulator::count);
+}
+template <class T> T* peer(T* own, int rank) {
+  char* at = reinterpret_cast<char*>(own);
+  for (auto& each : emulator::states)
+    if (at >= each.base && at < each.base + 8 * each.size)
+      return reinterpret_cast<T*>(at + static_cast<long>(each.size) * (rank - emulator::rank));
+  abort();
 }
 static void follow() {}
 static void __threadfence() {}
@@ -157,6 +196,12 @@ static int __reduce_max_sync(unsigned mask, int v) {
 static unsigned __shfl_xor_sync(unsigned, unsigned v, int apart) {
   const int me = emulator::current;
   return emulator::together(v, [=](int) { return emulator::threads[me ^ apart].value; });
+}
+static int __shfl_up_sync(unsigned, int v, int apart) {
+  const int me = emulator::current;
+  return static_cast<int>(emulator::together(static_cast<unsigned>(v), [=](int) {
+    return emulator::threads[me % 32 >= apart ? me - apart : me].value;
+  }));
 }
 static int __shfl_xor_sync(unsigned mask, int v, int apart) {
   return static_cast<int>(__shfl_xor_sync(mask, static_cast<unsigned>(v), apart));
