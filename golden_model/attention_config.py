@@ -170,7 +170,7 @@ class WeightedSumConfig:
     @property
     def latency(self) -> int:
         """Cycles from a pass's last word to the sums' first beat."""
-        return 5
+        return 6
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,8 +114,7 @@ ERRORS = (
     ("bus_protocol", "A burst ended early or late, or data came that nobody had asked for."),
     ("bus_lost", "Reads were given up: not answered in WATCHDOG_LIMIT cycles after a soft reset."),
     ("watchdog", "Busy without progress for as long as WATCHDOG_LIMIT: a soft reset followed."),
-    ("image_header", "The image is damaged, made for another configuration, or its model does not "
-                     "fit: nothing was started."),
+    ("image_header", "The image is damaged or for another hardware: nothing was started."),
     ("program_opcode", "The program holds an instruction that does not exist."),
     ("kv_never_written", "The program read a row of the KV cache that was never written."),
     ("kv_capacity", "The sequence is as long as the model's context."),
@@ -126,10 +125,8 @@ ERRORS = (
     ("generated_underflow", "A token was read while none was there."),
     ("restore_overflow", "A word was written to KV_RESTORE_DATA while it could take none."),
     ("save_underflow", "A word was read from KV_SAVE_DATA while none was there."),
-    ("image_write", "A word was written to IMAGE_ADDRESS or IMAGE_DATA while it could not be taken: "
-                    "a token was in work, or the image is not on chip."),
-    ("kv_order", "The KV cache was used out of order: by the program, or by a saved sequence of a "
-                 "wrong length, whose slot is then empty."),
+    ("image_write", "A word of an image was written while a token was in work, or none is on chip."),
+    ("kv_order", "The program used the KV cache out of order, or a saved sequence has no length."),
 )
 """Causes of the sticky errors, from bit 0 up."""
 
@@ -305,7 +302,7 @@ REGISTERS: tuple[Register, ...] = (
              fields=_word("Word.", name="word")),
     # An image on the chip.
     Register(name="image_address", offset=0x090, kind="push", fault="image_write",
-             description="Beat of the image that IMAGE_DATA writes next; the image is to be checked "
+             description="Beat of the image that IMAGE_DATA writes next; it has to be checked "
                          "again.", fields=_word("Beats.", name="beat")),
     Register(name="image_data", offset=0x094, kind="push", fault="image_write",
              description="Next 32 bits of the image, the lowest of a beat first; each beat takes "

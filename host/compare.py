@@ -82,8 +82,8 @@ class Gpu(NamedTuple):
     clock_mhz: float
     roofline_bytes_per_s: float
     rows: Sequence[Mapping[str, Any]]
-    tokens: Sequence[Mapping[str, Any]]
-    """Whole tokens, by model and context."""
+    token: Mapping[str, Any] | None
+    """A whole token: ``model``, ``context``, ``us`` and ``cycles``."""
 
 
 def _matrices(model: Model, shares: Mapping[str, float]) -> tuple[Matrix, ...]:
@@ -167,10 +167,14 @@ def _ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None) -> dict[s
             "time_ratio": ours["us"] / theirs["us"]}
 
 
-def _total(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, Any] | None:
-    """Sum one side over a token's matrices; nothing if one of them is missing."""
-    if any(row[side] is None for row in rows):
-        return None
+def _both(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return both sides' sums over a token's matrices; the GPU's only if none is missing."""
+    ours = _total(rows, "accelerator")
+    theirs = None if any(row["gpu"] is None for row in rows) else _total(rows, "gpu")
+    return {"accelerator": ours, "gpu": theirs, **_ratios(ours, theirs)}
+
+
+def _total(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, Any]:
     cycles = sum(row["count"] * row[side]["cycles"] for row in rows)
     return {"cycles": cycles, "us": sum(row["count"] * row[side]["us"] for row in rows),
             "weights_per_cycle": sum(row["count"] * row["n"] * row["k"] for row in rows) / cycles}
@@ -188,13 +192,11 @@ def _model(config: AcceleratorConfig, gpu: Gpu | None, name: str) -> dict[str, A
                      "accelerator": ours, "gpu": theirs,
                      "library_us": None if library is None else library["us"],
                      **_ratios(ours, theirs)})
-    ours, theirs = _total(rows, "accelerator"), _total(rows, "gpu")
-    whole = [row for row in (gpu.tokens if gpu is not None else ()) if row["model"] == name]
+    whole = gpu.token if gpu is not None else None
     return {"model": name, "layers": model.layers, "shares": "measured" if measured else "assumed",
-            "matrices": rows,
-            "products": {"accelerator": ours, "gpu": theirs,
-                         **_ratios(ours or {}, theirs if ours else None)},
-            "gpu_tokens": [{"context": row["context"], "us": row["us"]} for row in whole]}
+            "matrices": rows, "all_layers": _both([row for row in rows if row["count"] > 1]),
+            "all_matrices": _both(rows),
+            "gpu_token": whole if whole and whole["model"] == name else None}
 
 
 def compare(config: AcceleratorConfig, gpu: Gpu | None,
@@ -206,8 +208,8 @@ def compare(config: AcceleratorConfig, gpu: Gpu | None,
     dict
         What is compared (``name``, ``clock_mhz``, ``gpu``), and by model its ``matrices``, each
         with both sides' ``cycles``, ``us``, ``weights_per_cycle`` and ``roofline_share``;
-        ``products``, the sums over a token; ``gpu_tokens``, whole tokens on the GPU.  A side that
-        was not measured is null.  ``energy`` is null: it was measured on neither.
+        ``all_layers`` and ``all_matrices``, sums over a token; ``gpu_token``, a whole token on the
+        GPU.  What was not measured is null, ``energy`` always: it was measured on neither side.
     """
     array = config.array
     return {
@@ -251,7 +253,19 @@ def _rows(path: Path, found: Any, fields: Mapping[str, type | tuple[type, ...]],
 
 _PRODUCT = {"n": int, "k": int, "kernel": str, "tokens": int, "kept": _NUMBER, "cold_us": _NUMBER,
             "warm_us": _NUMBER, "cycles": int, "roofline_share": _NUMBER}
-_TOKEN = {"model": str, "context": int, "us": _NUMBER}
+
+
+def _token(path: Path, found: Any) -> dict[str, Any]:
+    """Return a whole token's measurement, its model told by its sizes."""
+    try:
+        shape = found["shape"]
+        sizes = Model(shape["hidden"], shape["ffn"], shape["kv_heads"] * shape["head_dim"],
+                      shape["layers"], shape["vocab"])
+        names = [name for name, model in MODELS.items() if model == sizes]
+        return {"model": names[0] if names else None, "context": int(found["context"]),
+                "us": float(found["us"]), "cycles": int(found["cycles"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: does not say which model, what context and how long") from error
 
 
 def read_gpu(folder: Path = GPU_RESULTS) -> Gpu | None:
@@ -275,5 +289,4 @@ def read_gpu(folder: Path = GPU_RESULTS) -> Gpu | None:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: does not say which device, when, and at which clock") from error
     whole = _read(folder / "token.json")
-    tokens = () if whole is None else tuple(_rows(folder / "token.json", whole, _TOKEN))
-    return Gpu(*facts, rows, tokens)
+    return Gpu(*facts, rows, None if whole is None else _token(folder / "token.json", whole))

@@ -11,7 +11,8 @@ from typing import Any
 
 from golden_model.presets import PRESETS
 
-__all__ = ["DOCUMENT", "HEADS", "RECORDS", "cells", "legend", "markdown", "render", "source"]
+__all__ = ["DOCUMENT", "HEADS", "RECORDS", "cells", "legend", "markdown", "render", "source",
+           "totals"]
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "docs" / "results" / "compare"
@@ -40,7 +41,8 @@ its command with `--record`.
   time that its weight bytes take at the bandwidth that is named, over the time taken. *Library*:
   cuBLAS in bfloat16.
 - *Weights/cycle*: all of the matrix's weights, fetched or skipped, over cycles.
-- *x*: how often a token takes the matrix. *faster*, *fewer cycles*: who, and by how much.
+- *x*: how often a token takes the matrix; *layers*, *with head*: all of them, one after another.
+  *faster*, *fewer cycles*: who, and by how much.
 - Up rows, and columns of Wo and Wdown, are fetched as far as activations demand: for the demo model
   the share that its own activations have on held-out text; for the others that of the paper's 7B
   model (table 2 of arXiv:2411.04965), which is an assumption. The GPU's dense kernel fetches all.
@@ -83,14 +85,20 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
             _who(row["time_ratio"]), _who(row["cycles_ratio"]))
 
 
-def total_cells(products: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the row of a token's matrices together."""
+def total_cells(name: str, products: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the row of several matrices together."""
     ours, theirs = products["accelerator"], products["gpu"] or {}
-    return ("token", "", "",
+    return (name, "", "",
             *(_number(ours[key]) for key in ("cycles", "us", "weights_per_cycle")), "", "",
             *(_number(theirs.get(key)) for key in ("cycles", "us")), "",
             _number(theirs.get("weights_per_cycle")), "", "",
             _who(products["time_ratio"]), _who(products["cycles_ratio"]))
+
+
+def totals(model: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the rows below a model's matrices."""
+    return [total_cells("layers", model["all_layers"]),
+            total_cells("with head", model["all_matrices"])]
 
 
 def source(document: Mapping[str, Any]) -> str:
@@ -109,8 +117,10 @@ def source(document: Mapping[str, Any]) -> str:
 def legend(model: Mapping[str, Any]) -> list[str]:
     """Return sentences on one model: its shares, and whole tokens on the GPU."""
     lines = [f"Shares of weights fetched are {model['shares']}."]
-    lines += [f"A whole token on the GPU, context {row['context']}: {_number(row['us'])} us."
-              for row in model["gpu_tokens"]]
+    token = model["gpu_token"]
+    if token is not None:
+        lines.append(f"A whole token on the GPU, norms, attention and all, context "
+                     f"{token['context']}: {_number(token['us'])} us, {token['cycles']:,} cycles.")
     return lines
 
 
@@ -123,7 +133,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     """Return one comparison as Markdown."""
     parts = [f"\n## {document['name']}\n\n{source(document)}\n"]
     for model in document["models"]:
-        rows = [*map(cells, model["matrices"]), total_cells(model["products"])]
+        rows = [*map(cells, model["matrices"]), *totals(model)]
         parts.append(f"\n### {model['model']} on {document['name']}\n\n"
                      f"{' '.join(legend(model))}\n\n{_table(HEADS, rows)}")
     return "".join(parts)

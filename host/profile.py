@@ -2,6 +2,7 @@
 """Where the cycles of a token go: a table, and a trace for a browser."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from golden_model.instruction_config import OPCODES
@@ -33,11 +34,10 @@ def spans_of(steps: Sequence[Any]) -> list[Span]:
     """
     spans: list[Span] = []
     token = -1
-    for now, after in zip(steps, steps[1:]):
-        before_running = spans is not None and now.running
+    for now, after in pairwise(steps):
         if now.running and (not spans or now.cycle != spans[-1].first + spans[-1].cycles):
             token += 1
-        if not before_running:
+        if not now.running:
             continue
         name = NAMES.get(now.phase, str(now.phase)) if now.phase else "fetch"
         spans.append(Span(name, now.layer, max(token, 0), now.cycle, after.cycle - now.cycle))

@@ -5,6 +5,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from host.errors import UserError
@@ -82,7 +83,7 @@ class Vocabulary:
     def _merge(self, parts: list[str]) -> list[str]:
         """Join the pair of the lowest rank, wherever it is, until none is left."""
         while len(parts) > 1:
-            best = min(zip(parts, parts[1:]), key=lambda pair: self.ranks.get(pair, 1 << 30))
+            best = min(pairwise(parts), key=lambda pair: self.ranks.get(pair, 1 << 30))
             if best not in self.ranks:
                 break
             joined: list[str] = []

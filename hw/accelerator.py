@@ -89,7 +89,7 @@ class Accelerator(wiring.Component):
         return m
 
     def memory(self, m, control, reset, loop, check):
-        """The image, read by the check or by the core; returns what shows that something moved."""
+        """Join check and core to the image; returns what shows that something moved."""
         config, core = self.config, self.core
         m.d.comb += check.stop.eq(control.stop)
         if config.system.memory == "block":
@@ -99,7 +99,8 @@ class Accelerator(wiring.Component):
             wiring.connect(m, control.o_image_address, loader.i_address)
             wiring.connect(m, control.o_image_data, loader.i_data)
             m.d.comb += [
-                memory.i_write.payload.eq(loader.o.payload), memory.i_write.valid.eq(loader.o.valid),
+                memory.i_write.payload.eq(loader.o.payload),
+                memory.i_write.valid.eq(loader.o.valid),
                 loader.open.eq(loop.idle), check.forget.eq(loader.open & (
                     loader.i_address.valid | loader.i_data.valid)),
             ]
@@ -135,7 +136,7 @@ class Accelerator(wiring.Component):
         return progress | (beats.valid & beats.ready)
 
     def tokens(self, m, control, loop, check):
-        """What the loop takes and gives."""
+        """Join the loop to its neighbours."""
         core = self.core
         m.d.comb += [
             loop.start.eq(control.start), loop.halt.eq(control.halt),
@@ -170,7 +171,7 @@ class Accelerator(wiring.Component):
                          Value.cast(control.random_state).eq(core.random_state)]
 
     def report(self, m, control, loop, check, progress):
-        """Status, errors, interrupts, counters."""
+        """Join status, errors, interrupts, counters."""
         core = self.core
         flags = {name: getattr(loop, name) for name in
                  ("idle", "running", "input_wait", "output_wait", "saving", "restoring")}

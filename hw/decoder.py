@@ -309,6 +309,7 @@ class Decoder(wiring.Component):
         self.offer(m, "run", self.array.i_cmd, quantise={
             "blocks": codes.blocks, "tiles": codes.tiles,
             "digits": Mux(codes.format == Format.INT8, 2, 1)})
+        m.d.comb += self.array.i_cmd.p.reuse.eq(0)
         self.ends(m, "coded", masked.o_codes.valid & masked.o_codes.ready & masked.o_codes.p.last,
                   "quantise")
         one, other = self.array_packer, self.up_packer

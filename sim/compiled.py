@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import subprocess
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 from hw.emit import emit_verilog
@@ -43,7 +44,7 @@ def _ports(component):
     return ports
 
 
-def compile_model(component, *, harness=_HARNESS, defines=(), waves=False,
+def compile_model(component, *, harness=_HARNESS, defines=(), waves=False, shipped=False,
                   report=lambda text: None):
     """Directory of the compiled library of `component`, from the cache or built now.
 
@@ -55,6 +56,9 @@ def compile_model(component, *, harness=_HARNESS, defines=(), waves=False,
         Macros for the harness.
     waves
         Whether it can write FST files.
+    shipped
+        The component is all in ``hw`` and its `config` says all of it: then its Verilog need not be
+        written to know whether it was compiled before.
 
     Raises
     ------
@@ -64,6 +68,33 @@ def compile_model(component, *, harness=_HARNESS, defines=(), waves=False,
         The design did not build.
     """
     environment = tool_environment("verilator")
+    if not shipped:
+        return _compile(component, environment, harness, defines, waves, report)
+    known = BUILD / f"compiled-of-{_sources_key(component, harness, defines, waves)}"
+    with contextlib.suppress(OSError):
+        place = BUILD / known.read_text(encoding="utf-8")
+        if (place / "built").is_file():
+            return place
+    place = _compile(component, environment, harness, defines, waves, report)
+    known.write_text(place.name, encoding="utf-8")
+    return place
+
+
+def _sources_key(component, harness, defines, waves):
+    """Hash of all that the Verilog of a component is made from: so that it need not be made."""
+    digest = hashlib.sha256()
+    files = [*_HARNESS.parents[1].glob("hw/**/*.py"), *_HARNESS.parents[1].glob(
+        "golden_model/*.py"), _HARNESS, harness, Path(__file__)]
+    for path in sorted(set(files)):
+        digest.update(path.read_bytes())
+    versions = [metadata.version(name) for name in ("amaranth", "verilator")]
+    digest.update(repr((type(component).__qualname__, component.config, list(defines), waves,
+                        versions)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _compile(component, environment, harness, defines, waves, report):
+    """Emit, translate and compile, unless the same Verilog was before."""
     report("emitting Verilog")
     verilog = emit_verilog(component, _TOP)
     # Verilator writes a double underscore so.

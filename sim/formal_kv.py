@@ -217,8 +217,10 @@ def whole(p):
     with p.m.If(dut.i_append.valid & dut.i_append.ready):
         p.m.d.sync += appending.eq(dut.i_append.payload)
     for side, store, command in (("k", dut.keys, dut.i_read_k), ("v", dut.values, dut.i_read_v)):
-        for part, depth in zip(store.memories.values(), CONFIG.key_memories):
-            p.check("never at once", ~(part.r_en & part.w_en & (part.r_addr == part.w_addr)))
+        for (name, part), depth in zip(store.memories.items(), CONFIG.key_memories):
+            what = name.replace("_", " ") + " " if "scales" in name else ""
+            p.check(what + "never at once",
+                    ~(part.r_en & part.w_en & (part.r_addr == part.w_addr)))
             p.check("in range", (~part.r_en | (part.r_addr < depth.depth))
                     & (~part.w_en | (part.w_addr < depth.depth)))
         # A row of which some words are written is not read.
@@ -302,6 +304,10 @@ PROOFS = (
                           "with m.If(self.o.valid):"),
         "never at once": (_CACHE, "same & append.value if value else same",
                           "same & ~append.value"),
+        "scales never at once": (_CACHE, "same & append.value if value else same",
+                                 "same & append.value"),
+        "value scales never at once": (_CACHE, "same & append.value if value else same",
+                                       "same & (append.value if value else ~append.value)"),
         "in range": (_CACHE, "found.slot | found.stream | found.appended",
                      "found.slot | found.appended"),
         "no read overtakes": (_CACHE, "(append_busy & same_rows(appending, command.p, value))",

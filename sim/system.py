@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw.accelerator import TRACE
+from hw.accelerator import TRACE, Accelerator
 from sim.compiled import compile_model
 from sim.runner import SimulationFailed
 
@@ -56,7 +56,8 @@ class System:
         defines = [*_BUSES[system.bus], *(["AXI_MEMORY"] if system.memory == "axi" else []),
                    *(["WAVES"] if waves else [])]
         place = compile_model(accelerator, harness=_HARNESS, defines=defines,
-                              waves=waves is not None, report=report)
+                              waves=waves is not None, report=report,
+                              shipped=type(accelerator) is Accelerator)
         library = ctypes.CDLL(str(place / "dut.so"))
         pointer, number = ctypes.c_void_p, ctypes.c_uint64
         for name, result, arguments in (
@@ -158,7 +159,7 @@ class System:
         return self._take("given", np.uint64).astype(np.int64)
 
     def steps(self):
-        """What changed in the decoder since the last call."""
+        """Return what changed in the decoder since the last call."""
         found = []
         for event in self._take("events", _EVENT):
             shown = TRACE.from_bits(int(event["trace"]))

@@ -55,14 +55,14 @@ class SoftmaxCycles:
         unit_taken = taken and bool(row)
         total = bool(self.done) and self.done[0] <= self.cycle
         shown = self.pipe[-1]
-        ratio_taken, released = self._encode(ratio, not shown or o_ready)
+        ratio_taken = self._encode(ratio, not shown or o_ready)
         self._weigh(total and total_ready)
         if taken:
             self.count += 1
         if unit_taken:
             self.stored.append((self.cycle + self.config.log_score.latency + 1, self.count))
             self.count = 0
-        self.free += released - unit_taken
+        self.free += ratio_taken - unit_taken
         self.cycle += 1
         return SoftmaxStep(unit_taken, accepts, total, ratio_taken, shown)
 
@@ -80,21 +80,19 @@ class SoftmaxCycles:
             # The last row is read `left` cycles later, then weighed, then its totals are queued.
             self.done.append(self.cycle + self.left + self.config.weigh_latency + 1)
 
-    def _encode(self, ratio: bool, advance: bool) -> tuple[bool, bool]:
-        """Third stage: whether the ratio is taken and a bank is free again."""
+    def _encode(self, ratio: bool, advance: bool) -> bool:
+        """Third stage: whether the ratio is taken, and with it a bank is free again."""
         taken = self.loaded and advance
         ratio_taken = taken and self.loaded_last
         fetch = ratio and (not self.loaded or (taken and not self.loaded_last))
         if advance:
             self.pipe = [self.loaded, *self.pipe[:-1]]
-        released = False
         if fetch:
             self.row += 1
-            released = self.row == self.rows[0]
-            self.loaded, self.loaded_last = True, released
-            if released:
+            self.loaded, self.loaded_last = True, self.row == self.rows[0]
+            if self.loaded_last:
                 self.row = 0
                 self.rows.popleft()
         elif taken:
             self.loaded = False
-        return ratio_taken, released
+        return ratio_taken

@@ -37,7 +37,7 @@ class WeightedSumCycles:
         self.command: Load | None = None
         self.ended = self.second = self.valid = False
         self.word = self.place = 0
-        self.ends: deque[Load | None] = deque([None, None])
+        self.ends: deque[Load | None] = deque([None, None, None])
         self.beats = 0
         """Beats to deliver."""
         self.finished = Load(0, 1)

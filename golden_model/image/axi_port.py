@@ -30,7 +30,7 @@ def fetches(config: AxiPortConfig, base: int,
 
 
 def memory_content(config: AxiPortConfig, image: bytes) -> bytes:
-    """What a memory holds from the image's base on: each beat filled up to its stride."""
+    """Content of a memory from the image's base on: each beat filled up to its stride."""
     size, stride = config.port.beat_bits // 8, config.stride_bits // 8
     return b"".join(image[start:start + size] + bytes(stride - size)
                     for start in range(0, len(image), size))

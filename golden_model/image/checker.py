@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from golden_model.image.crc import START, step
-from golden_model.system_config import ImageCheckConfig
 from golden_model.instruction_config import HEADER, MAGIC
+from golden_model.system_config import ImageCheckConfig
 
 __all__ = ["Verdict", "check", "check_cycles", "read_header"]
 

@@ -31,7 +31,7 @@ SCREEN = {"matrix": "matrix", "N x K": "N x K", "cycles": "cycles", "us": "us",
 def _tables(document: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from host.compare_page import HEADS, cells, legend, source, total_cells
+    from host.compare_page import HEADS, cells, legend, source, totals
 
     screen = console()
     screen.print(source(document), markup=False)
@@ -47,7 +47,8 @@ def _tables(document: dict[str, Any]) -> None:
         for row in model["matrices"]:
             table.add_row(*fit(cells(row)))
         table.add_section()
-        table.add_row(*fit(total_cells(model["products"])))
+        for each in totals(model):
+            table.add_row(*fit(each))
         screen.print(table)
         for line in legend(model):
             screen.print(line, markup=False)

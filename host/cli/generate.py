@@ -203,7 +203,7 @@ def _observe(backend: Any, document: dict[str, Any], trace: Path | None, profile
 
 
 def _report(document: dict[str, Any]) -> None:
-    """The verdict, and what it rests on."""
+    """Print the verdict, and what it rests on."""
     screen = console()
     if document.get("profile"):
         from rich.table import Table

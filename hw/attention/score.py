@@ -83,7 +83,7 @@ class Score(wiring.Component):
         m.d.comb += self.o.valid.eq(valid := Signal())
         advance = ~valid | self.o.ready
         memories = [memory.Memory(shape=data.ArrayLayout(pair_layout(config.dot), config.dot.pairs),
-                                  depth=2 * words, init=[]) for _ in range(config.queries)]
+                                  depth=2 << (words - 1).bit_length(), init=[]) for _ in range(config.queries)]
         for n, queries in enumerate(memories):
             m.submodules[f"queries_{n}"] = queries
         release = Signal()

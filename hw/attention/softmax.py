@@ -241,7 +241,8 @@ class Softmax(wiring.Component):
         last = row == Array(self.last_row)[bank]
         # The ratio changes with the row behind the last, which is not read before.
         fetch = self.i_ratio.valid & (~loaded | (taken & ~loaded_last))
-        m.d.comb += [released.eq(fetch & last), self.i_ratio.ready.eq(taken & loaded_last)]
+        # Not free before its last row is taken: that stays on the bank's output until then.
+        m.d.comb += [released.eq(taken & loaded_last), self.i_ratio.ready.eq(taken & loaded_last)]
         with m.If(fetch):
             m.d.sync += [loaded.eq(1), loaded_last.eq(last), from_bank.eq(bank),
                          row.eq(Mux(last, 0, row + 1))]

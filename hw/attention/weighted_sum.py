@@ -97,7 +97,7 @@ class WeightedSum(wiring.Component):
                 with m.If(row.last_word & row.last):
                     m.d.sync += [running.eq(0), ended.eq(1)]
 
-        # Operands, then multiples and choices, then sums.
+        # Operands, multiples and choices, terms, sums.
         total = data.ArrayLayout(config.sum_bits,
                                  config.queries if config.kv_code == "symmetric" else 0)
         along = data.StructLayout({"valid": 1, "end": 1, "command": self.command,
@@ -114,7 +114,7 @@ class WeightedSum(wiring.Component):
                    for n in range(config.queries)]
         choice = [Signal(config.code_bits, name=f"choice_{lane}", reset_less=True)
                   for lane in range(config.lanes)]
-        first, then = Signal(along), Signal(along)
+        first, then, last = Signal(along), Signal(along), Signal(along)
         multiples = [[Signal(config.weight_bits + 1 + config.code_bits, name=f"multiple_{n}_{odd}",
                              reset_less=True) for odd in range(1, 1 << config.code_bits, 2)]
                      for n in range(config.queries)]
@@ -122,7 +122,7 @@ class WeightedSum(wiring.Component):
             m.d.sync += [
                 first.valid.eq(offered), first.end.eq(ended), first.command.eq(command),
                 first.weights.eq(so_far),
-                then.eq(first),
+                then.eq(first), last.eq(then),
                 *(to.eq(split_bos(config, code, splits, second))
                   for to, code in zip(codes, row.codes)),
                 # A word that waits for its place adds nothing.
@@ -136,20 +136,24 @@ class WeightedSum(wiring.Component):
         rings = [[[Signal(signed(config.sum_bits), name=f"sum_{n}_{slot}_{lane}")
                    for lane in range(config.lanes)] for slot in range(config.max_words)]
                  for n in range(config.queries)]
-        copy = then.end & advance
-        for ring, values in zip(rings, multiples):
+        copy = last.end & advance
+        for n, (ring, values) in enumerate(zip(rings, multiples)):
             for lane, chosen in enumerate(choice):
-                term = Array(values)[chosen[:-1]] if config.code_bits > 1 else values[0]
-                flip = chosen[-1]
+                # Apart from the sum, so that neither is mapped to deep and wide logic.
+                term = Signal(len(values[0]), name=f"term_{n}_{lane}", reset_less=True)
+                flip = Signal(name=f"flip_{n}_{lane}", reset_less=True)
+                with m.If(advance):
+                    m.d.sync += [flip.eq(chosen[-1]), term.eq(
+                        Array(values)[chosen[:-1]] if config.code_bits > 1 else values[0])]
                 total = (Cat(C(1, 1), ring[-1][lane]).as_signed()
                          + Cat(flip, term ^ flip.replicate(len(term)), flip).as_signed())[1:]
-                with m.If(then.valid & advance):
+                with m.If(last.valid & advance):
                     m.d.sync += ring[0][lane].eq(total)
                     m.d.sync += [ring[n + 1][lane].eq(ring[n][lane])
                                  for n in range(config.max_words - 1)]
                 with m.If(copy):
                     m.d.sync += [slot[lane].eq(0) for slot in ring]
-        m.d.comb += advance.eq(~(then.end & self.deliver(m, rings, copy, then)))
+        m.d.comb += advance.eq(~(last.end & self.deliver(m, rings, copy, last)))
         return m
 
     def deliver(self, m, rings, copy, ended):

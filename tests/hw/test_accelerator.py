@@ -80,7 +80,8 @@ def test_sequences_in_two_slots_go_on_where_they_were(fresh):
     for slot, count, more in ((0, 3, 2), (1, 2, 3), (0, 0, 2), (1, 1, 1), (0, 2, 0), (1, 0, 4)):
         run(driver, judge, Start(prompt=prompt(count, slot), generate=more), slot)
     assert not list(driver.stream((), 0))
-    assert run(driver, judge, Start(generate=3)) == []   # nothing follows a prompt that nobody asked
+    # Nothing follows a prompt whose successor nobody wanted.
+    assert run(driver, judge, Start(generate=3)) == []
 
 
 def test_the_stop_token_ends_a_text(fresh):

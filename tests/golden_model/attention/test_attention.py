@@ -89,15 +89,15 @@ def cycles(heads, kv_heads, head_dim, rows, **geometry):
 
 
 @pytest.mark.parametrize(("geometry", "took"), [
-    ((4, 2, 32, 128, 32, 2), 541), ((4, 2, 32, 128, 32, 1), 785), ((4, 2, 32, 128, 64, 2), 558),
-    ((4, 2, 32, 1, 32, 2), 137), ((4, 2, 32, 64, 32, 2), 317), ((8, 8, 64, 256, 64, 1), 2538)])
+    ((4, 2, 32, 128, 32, 2), 542), ((4, 2, 32, 128, 32, 1), 786), ((4, 2, 32, 128, 64, 2), 559),
+    ((4, 2, 32, 1, 32, 2), 138), ((4, 2, 32, 64, 32, 2), 318), ((8, 8, 64, 256, 64, 1), 2539)])
 def test_cycles_are_pinned(geometry, took):
     *shape, lanes, queries = geometry
     assert cycles(*shape, lanes=lanes, queries=queries)[0].total == took
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("queries", "took"), [(1, 87_264), (2, 46_318), (4, 25_941)])
+@pytest.mark.parametrize(("queries", "took"), [(1, 87_265), (2, 46_319), (4, 25_942)])
 def test_cycles_of_2b4t_are_pinned(queries, took):
     found, bound = cycles(20, 5, 128, 2048, lanes=64, queries=queries)
     assert found.total == took

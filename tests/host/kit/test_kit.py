@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """README and FuseSoC core of generated folders."""
 
+import dataclasses
 import json
 import re
 
@@ -9,22 +10,23 @@ import pytest
 from golden_model.presets import PRESETS
 from host.kit.core import CORE
 from host.kit.readme import README
-from host.verilog import CONTROL, MANIFEST, WHOLE, generate, parts, roles
+from host.verilog import MANIFEST, generate, roles
 
 DRIVER = {"tritforge.c", "tritforge.h", "tritforge_config.h", "tritforge_registers.h",
           "tritforge.svd", "registers.html"}
 
 
-@pytest.fixture(scope="module", params=["tiny", "icebreaker"])
-def kit(request):
-    """Files, and the manifest, of a preset with a control port and of one without."""
-    def few(config):
-        return {name: part for name, part in parts(config).items()
-                if name in ("ternary_array", CONTROL, WHOLE)}
+CONFIGS = {"icebreaker": PRESETS["icebreaker"],
+           "parts": dataclasses.replace(PRESETS["tiny"], system=None),
+           "axi_lite": PRESETS["tiny"], "wishbone": PRESETS["ulx3s"], "axi": PRESETS["axi128"]}
 
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def kit(request):
+    """Files, and the manifest, of configurations with every kind of port; nothing is emitted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("host.verilog.parts", few)  # the units would take most of the time
-        files = generate(PRESETS[request.param])
+        patch.setattr("hw.emit.emit_verilog", lambda _, name: f"module {name}; endmodule\n")
+        files = generate(CONFIGS[request.param])
     return files, json.loads(files[MANIFEST])
 
 
@@ -80,3 +82,11 @@ def test_the_whole_is_what_one_builds_on():
     assert roles(["ternary_array", "accelerator"]) == ("accelerator", "accelerator")
     assert roles(["ternary_array", "control_port"]) == ("ternary_array", "control_port")
     assert roles(["ternary_array"]) == ("ternary_array", "")
+
+
+@pytest.mark.parametrize(("kit", "pins"), [
+    ("axi_lite", ["awvalid", "arvalid"]), ("wishbone", ["stb", "ack"]),
+    ("axi", ["arvalid", "rlast"])], indirect=["kit"])
+def test_the_readme_draws_the_ports_that_there_are(kit, pins):
+    drawn = re.findall(r"^(\w+) +[~_<=./\\\w]+$", kit[0][README], re.MULTILINE)
+    assert set(pins) <= set(drawn)

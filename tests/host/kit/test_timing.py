@@ -4,9 +4,10 @@
 import pytest
 from amaranth.sim import Simulator
 
-from golden_model.bus_config import ControlConfig, RegisterFileConfig
+from golden_model.bus_config import AxiReadConfig, ControlConfig, RegisterFileConfig
 from golden_model.presets import PRESETS
-from host.kit.timing import array_waves, control_waves, stream_waves
+from host.kit.timing import array_waves, control_waves, read_waves, stream_waves
+from hw.bus.axi_read import AxiRead
 from hw.bus.control import Control
 from hw.mac.ternary_array import TernaryArray
 
@@ -75,6 +76,35 @@ def test_the_array(preset):
     cycles = len(waves["o.valid"])
     replay(dut, signals, {**waves, "command": [None] * cycles, "taken": [None] * cycles})
     assert waves["o.valid"] == [False] * (cycles - 1) + [True]
+
+
+def test_the_read_port():
+    config = AxiReadConfig(data_bits=64)
+    waves, dut = read_waves(config), AxiRead(config)
+    bus, cycles = dut.m_axi, len(waves["arvalid"])
+
+    async def bench(ctx):
+        ctx.set(dut.i.payload, {"address": 0, "beats": 4})
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.o.ready, 1)
+        while not ctx.get(bus.arvalid):
+            await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+        assert not waves["arvalid"][0]
+        for cycle in range(1, cycles):
+            ctx.set(bus.arready, 1)
+            ctx.set(bus.rvalid, level(waves["rvalid"][cycle]))
+            ctx.set(bus.rlast, level(waves["rlast"][cycle]))
+            assert ctx.get(bus.arvalid) == waves["arvalid"][cycle]
+            if waves["arlen"][cycle] is not None:
+                assert ctx.get(bus.arlen) == int(waves["arlen"][cycle])
+            assert ctx.get(bus.rready) == waves["rready"][cycle]
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 def test_the_stream_rule_is_drawn_right():

@@ -96,6 +96,13 @@ def test_matches_golden_model_under_stalls(model):
     assert got == wanted
 
 
+def test_many_passes_over_rows_of_three_words():
+    """Values take longer than keys, so that codes of several passes wait."""
+    model = Model(6, 2, 12, 4, 1)
+    got, wanted, *_ = run(model, tokens(model, [3], seed=3), 4)
+    assert got == wanted
+
+
 @pytest.mark.slow
 def test_commands_overlap():
     got, wanted, *_ = run(MODELS[1], tokens(MODELS[1], [7, 7, 1, 1, 8]), 8)

@@ -12,6 +12,7 @@ from tests.hw.attention.tokens import query_payloads, row_payloads
 
 CONFIGS = [ScoreConfig(lanes=8, queries=2, max_words=2), ScoreConfig(lanes=4, beat=2),
            ScoreConfig(lanes=12, queries=3, max_words=4, beat=6, levels_per_stage=1),
+           ScoreConfig(lanes=4, max_words=3),
            ScoreConfig(lanes=8, code_bits=4, bos_bits=4, query_bits=4, max_words=2),
            ScoreConfig(lanes=8, queries=2, max_words=2, kv_code="symmetric"),
            ScoreConfig(lanes=2, beat=2, kv_code="symmetric")]
@@ -68,7 +69,7 @@ def test_matches_golden_model_in_value_and_cycle(config, stall):
 
 
 def test_latency_is_pinned():
-    assert [config.latency for config in CONFIGS] == [4, 4, 6, 4, 4, 3]
+    assert [config.latency for config in CONFIGS] == [4, 4, 6, 4, 4, 4, 3]
     assert ScoreConfig(lanes=64).latency == 6
 
 

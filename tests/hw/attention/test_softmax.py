@@ -18,6 +18,7 @@ from hw.attention.softmax import Softmax
 from hw.attention.value_weight import ValueWeight
 from sim.simulator import run_cycles
 from tests.hw.attention.tokens import UNIT, WithUnits, small
+from tests.mutants import mutant
 
 CONFIGS = [SoftmaxConfig(queries=2, max_rows=20, abreast=2, form="dsp"),
            SoftmaxConfig(max_rows=18, abreast=4, form="dsp"),
@@ -25,8 +26,8 @@ CONFIGS = [SoftmaxConfig(queries=2, max_rows=20, abreast=2, form="dsp"),
 
 
 class WithScales(wiring.Component):
-    def __init__(self, config):
-        self.softmax, self.config = Softmax(config), config
+    def __init__(self, config, component):
+        self.softmax, self.config = component(config), config
         self.scales = WithUnits(HeadScales(config), score_scale=small(1.0))
         super().__init__({"i": self.softmax.signature.members["i"],
                           "o": self.softmax.signature.members["o"],
@@ -69,7 +70,7 @@ def passes(config, seed=0):
         yield sums, unit, key, value
 
 
-def run(config, stall, cycles=None):
+def run(config, stall, cycles=None, component=Softmax):
     """Codes and scales of hardware and golden model; every handshake is checked."""
     inputs, scales, wanted, wanted_scales = [], [], [], []
     for sums, unit_scale, key, value in passes(config):
@@ -95,7 +96,7 @@ def run(config, stall, cycles=None):
         assert (state.query, state.scale) == (bool(seen["i_scale"][1]), bool(seen["o_scale"][0]))
         at += all(seen["i"])
 
-    got = run_cycles(WithScales(config), {"i": inputs, "i_scale": scales},
+    got = run_cycles(WithScales(config, component), {"i": inputs, "i_scale": scales},
                      {"o": len(wanted), "o_scale": len(scales)}, stall=stall,
                      rng=np.random.default_rng(5), check=check)
     if cycles is not None:
@@ -104,8 +105,10 @@ def run(config, stall, cycles=None):
             [{"m": p.m, "e": p.e} for _, p in got["o_scale"]]), (wanted, wanted_scales)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
-@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize(("config", "stall"), [
+    (CONFIGS[0], 0.0), (CONFIGS[0], 0.5), (CONFIGS[1], 0.5), (CONFIGS[2], 0.0),
+    pytest.param(CONFIGS[1], 0.0, marks=pytest.mark.slow),
+    pytest.param(CONFIGS[2], 0.5, marks=pytest.mark.slow)], ids=str)
 def test_matches_golden_model_in_value_and_cycle(config, stall):
     got, wanted = run(config, stall)
     assert got == wanted
@@ -138,6 +141,12 @@ def test_a_maximum_that_is_not_looked_at_is_noticed(monkeypatch):
     monkeypatch.setattr(unit, "ValueWeight", Unmoved)
     got, wanted = run(CONFIGS[0], 0.0)
     assert got != wanted
+
+
+def test_rows_that_are_not_there_are_noticed():
+    broken = mutant(Softmax, "ps.append(Mux(done_there[part], p, 0))", "ps.append(p)")
+    got, wanted = run(CONFIGS[0], 0.0, component=broken)
+    assert got[1] != wanted[1]
 
 
 def test_an_overwritten_bank_is_noticed(monkeypatch):

@@ -76,7 +76,7 @@ def test_matches_golden_model_in_value_and_cycle(config, stall):
 def test_widths_are_pinned():
     assert [config.sum_bits for config in CONFIGS] == [16, 16, 20, 17, 16, 16]
     assert WeightedSumConfig(max_rows=4096).sum_bits == 24
-    assert WeightedSumConfig().latency == 5
+    assert WeightedSumConfig().latency == 6
 
 
 def test_a_wrong_multiple_is_noticed(monkeypatch):

@@ -59,7 +59,8 @@ class Datapath:
             set_irq_status=0 if quiet else 1 << rng.randrange(5),
             counting=frozenset(name for name, _ in COUNTERS if rng.random() < 0.5),
             prompt_ready=rng.random() < 0.1, generated=self.generated, save=self.save,
-            restore_ready=rng.random() < 0.1, image_ready=rng.random() < 0.1, busy=rng.random() < 0.9,
+            restore_ready=rng.random() < 0.1, image_ready=rng.random() < 0.1,
+            busy=rng.random() < 0.9,
             progress=rng.random() < 0.2, draining=self.draining > 0,
             fault=Error(*(rng.random() < 0.01 for _ in range(3))),
             error_address=rng.getrandbits(64))

@@ -212,13 +212,18 @@ def test_starts_and_sequences_in_any_order(seed, stall):
     ("run.generate_count.eq(run.generate_count - 1)", "run.generate_count.eq(0)"),
     ("(run.generate_count != 0) & sequences.has_following", "run.generate_count != 0"),
     ("Mux(position < window, position, window)", "position"),
-    ("m.d.sync += broken.eq(1)\n                with m.If(word", "pass\n                with m.If(word"),
+    ("m.d.sync += broken.eq(1)\n                with m.If(word",
+     "pass\n                with m.If(word"),
     ("(sequences.words + 1) << 2", "sequences.words << 2"),
     ("m.d.sync += token.eq(following)\n", "pass\n")])
 def test_a_planted_bug_is_seen(old, new):
     with pytest.raises(AssertionError):
-        for seed in range(1, 5):
-            run(mutant(TokenLoop, old, new), seed=seed)
+        runs(mutant(TokenLoop, old, new))
+
+
+def runs(build):
+    for seed in range(1, 5):
+        run(build, seed=seed)
 
 
 def test_the_first_start_checks_and_configures_once():

@@ -59,5 +59,9 @@ def test_every_beat(config):
     ("self.o.valid.eq(address < config.memory.depth)", "self.o.valid.eq(1)")])
 def test_a_planted_bug_is_seen(old, new):
     with pytest.raises(AssertionError):
-        for seed in range(3):
-            run(CONFIGS[0], mutant(ImageLoader, old, new), seed)
+        runs(mutant(ImageLoader, old, new))
+
+
+def runs(build):
+    for seed in range(3):
+        run(CONFIGS[0], build, seed)
