@@ -82,8 +82,10 @@ class Score(wiring.Component):
         words = max(2, config.max_words)
         m.d.comb += self.o.valid.eq(valid := Signal())
         advance = ~valid | self.o.ready
+        # A bank's words begin at a power of two.
         memories = [memory.Memory(shape=data.ArrayLayout(pair_layout(config.dot), config.dot.pairs),
-                                  depth=2 << (words - 1).bit_length(), init=[]) for _ in range(config.queries)]
+                                  depth=2 << (words - 1).bit_length(), init=[])
+                    for _ in range(config.queries)]
         for n, queries in enumerate(memories):
             m.submodules[f"queries_{n}"] = queries
         release = Signal()

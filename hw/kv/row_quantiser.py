@@ -202,7 +202,9 @@ class RowQuantiser(wiring.Component):
         free = ~self.o_scale.valid | self.o_scale.ready
         most, statements = largest_code(kind)
         m.d.comb += [*statements, self.o_scale.p.kv.eq(kv_scale(self.o_scale.p.scale)),
-                     unit.i.p.a.eq(value)]
+                     unit.i.p.a.eq(value),
+                     # Means nothing here, but Icarus leaves constant parts of a payload unknown.
+                     unit.i.p.n.eq(value.m)]
         with m.If(second == (kind.format == RowFormat.QUERY)):
             m.d.comb += [unit.i.p.operation.eq(Operation.MUL), unit.i.p.b.eq(kind.scale)]
         with m.Else():

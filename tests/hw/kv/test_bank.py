@@ -268,7 +268,8 @@ def test_scrubbing_reports_two_flips_and_leaves_them():
         for _ in range(30):
             await pair.tick()
         assert pair.uncorrectable >= 1
-        assert pair.ctx.get(pair.dut.memories["codes"].cells.data[5]) == pair.golden.words["codes"][5]
+        cells = pair.dut.memories["codes"].cells.data
+        assert pair.ctx.get(cells[5]) == pair.golden.words["codes"][5]
 
     run(PROTECTED, scenario)
 
