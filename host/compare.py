@@ -66,7 +66,7 @@ class Matrix(NamedTuple):
     name: str
     n: int
     k: int
-    count: int
+    times: int
     """How often a token takes it."""
     kept: float
     """Share of its weights that the accelerator fetches."""
@@ -187,7 +187,7 @@ def _model(config: AcceleratorConfig, gpu: Gpu | None, name: str) -> dict[str, A
     for matrix in _matrices(model, shares):
         ours, theirs = _accelerator(config, matrix, shares), _gpu(gpu, matrix, matrix.kernels)
         library = _gpu(gpu, matrix, frozenset({LIBRARY}))
-        rows.append({"matrix": matrix.name, "n": matrix.n, "k": matrix.k, "count": matrix.count,
+        rows.append({"matrix": matrix.name, "n": matrix.n, "k": matrix.k, "count": matrix.times,
                      "kept": matrix.kept if config.units is not None else 1.0,
                      "accelerator": ours, "gpu": theirs,
                      "library_us": None if library is None else library["us"],
@@ -251,8 +251,9 @@ def _rows(path: Path, found: Any, fields: Mapping[str, type | tuple[type, ...]],
         yield row
 
 
-_PRODUCT = {"n": int, "k": int, "kernel": str, "tokens": int, "kept": _NUMBER, "cold_us": _NUMBER,
-            "warm_us": _NUMBER, "cycles": int, "roofline_share": _NUMBER}
+_PRODUCT: Mapping[str, type | tuple[type, ...]] = {
+    "n": int, "k": int, "kernel": str, "tokens": int, "kept": _NUMBER, "cold_us": _NUMBER,
+    "warm_us": _NUMBER, "cycles": int, "roofline_share": _NUMBER}
 
 
 def _token(path: Path, found: Any) -> dict[str, Any]:
