@@ -100,6 +100,7 @@ class SimBackend(Backend):
         self._system: Any = None
         self._tokens = self._position = 0
         self._last: Logits | None = None
+        self._weights: DecoderWeights | None = None
 
     @property
     def driver(self) -> Driver:
@@ -145,6 +146,11 @@ class SimBackend(Backend):
 
     def load(self, weights: DecoderWeights, window: int) -> None:
         """Build the hardware if need be, compile the model, load and check its image."""
+        if self._weights is weights:
+            self._guarded(self.driver.reset)
+            self._tokens = self._position = 0
+            self._last = None
+            return
         try:
             image, _ = compile_model(weights, self.config.decoder, config_hash(self.config))
             driver = self._open()
@@ -153,6 +159,7 @@ class SimBackend(Backend):
         except (DeviceError, UserError, ValueError) as error:
             raise BackendError(f"sim: {error}") from error
         self.system.record(logits=True)
+        self._weights = weights
         self._tokens = self._position = 0
         self._last = None
 
@@ -228,4 +235,4 @@ class SimBackend(Backend):
         """Let go of the simulation."""
         if self._driver is not None:
             self._system.close()
-            self._driver = self._system = None
+            self._driver = self._system = self._weights = None

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention of one token over a layer's cache, from the sums of Wq, Wk and Wv to the heads' outputs:
-// docs/numerics.md, sections 6 to 8.  One cluster a query head.
+// Attention of one token over a layer's cache, from the sums of Wq, Wk and Wv to the heads'
+// outputs: docs/numerics.md, sections 6 to 8.  One cluster a query head.
 //
 // Each cluster turns and codes its own query and its group's new key and value; the group's first
 // one stores these two.  The slot that they go to is left out by all, so nobody minds when.

@@ -22,7 +22,7 @@ constexpr int PARTS = power_from(SPANS);     // threads that share a key
 constexpr int ROWS = THREADS / PARTS;        // keys that a block takes at a time
 constexpr int SHARES = THREADS / WIDTH;      // threads that share an element of the output
 constexpr int PASSES = (SLOTS + ROWS * RANKS - 1) / (ROWS * RANKS);
-constexpr int OWN = PASSES * ROWS;           // a block's places for slots; behind them: new row, BOS
+constexpr int OWN = PASSES * ROWS;           // a block's places for slots; behind: new row, BOS
 constexpr int NO_EXPONENT = -(1 << 20);
 static_assert(THREADS >= WIDTH + 96 && ROWS % 32 == 0, "threads for codes and scales, whole words");
 

@@ -5,7 +5,8 @@
 // begin, whose blocks then wait, and waits for the one ahead to end.
 //
 // RANKS blocks form a cluster.  They hand results on by writing to one another's shared memory,
-// STATE, ahead of a barrier; nobody reads another's, so a block may end once it has nothing to read.
+// STATE, ahead of a barrier; nobody reads another's, so a block may end once it has no more to
+// read.
 #pragma once
 #include "formats.cuh"
 

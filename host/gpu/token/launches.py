@@ -201,7 +201,8 @@ class Launches:
         ranks = min(MOST_RANKS, -(-n // NORM_SHARE))
         per = -(-n // (ranks * NORM_THREADS))
         defines = {"N": n, "SOURCE": source, "FORMAT": FORMATS[fmt], "RANKS": ranks,
-                   "THREADS": _warps(-(-n // (ranks * per))), "FRACTION": self.weights.residual_frac,
+                   "THREADS": _warps(-(-n // (ranks * per))),
+                   "FRACTION": self.weights.residual_frac,
                    "KEEP": -1, "BLOCK": n, "LAST": 0, "BY_VALUE": 0, "LIST": 0, "HEADS": 1,
                    "HEAD_DIM": 1, "JOIN_PLACES": 0, "BOUND_BITS": 0} | more
         levels = math.sqrt(7) * n if fmt == "int4" else 127 if fmt == "int8" else 12
@@ -281,10 +282,10 @@ class Launches:
         attend = self._attend
         cache = [Offset(each, each.nbytes // self.weights.shape.layers * index)
                  for each in self.cache.arrays]
-        attend.kernel(attend.ranks * self.weights.shape.heads, attend.threads, sums, scale, alphas["wq"],
-                      alphas["wk"], alphas["wv"], self._score_scale, self._cosines, self._sines, self._exp2,
-                      *cache, self._outputs, self._head_scales, self.position, dependent=True,
-                      cluster=attend.ranks)
+        attend.kernel(attend.ranks * self.weights.shape.heads, attend.threads, sums, scale,
+                      alphas["wq"], alphas["wk"], alphas["wv"], self._score_scale, self._cosines,
+                      self._sines, self._exp2, *cache, self._outputs, self._head_scales,
+                      self.position, dependent=True, cluster=attend.ranks)
 
 
 @dataclass(frozen=True)

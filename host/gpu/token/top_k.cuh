@@ -5,7 +5,7 @@
 
 constexpr bool GATHERED = KEEP >= 0 || LIST;
 constexpr int KEY_BITS = BY_VALUE ? 36 : 8;
-constexpr int RUN = (N + 4 * THREADS - 1) / (4 * THREADS) * 4;  // neighbours that a thread answers for
+constexpr int RUN = (N + 4 * THREADS - 1) / (4 * THREADS) * 4;  // neighbours of one thread
 
 struct Chosen {
   alignas(16) signed char codes[GATHERED ? RUN * THREADS : 4];

@@ -48,7 +48,9 @@ EXPORT t_row(int n, const s64* x, s64 peak, s64 bits, s64 midrise, s64* out) {
 EXPORT t_row_scale(int n, const s64* peak, const unsigned* s, s64 bits, s64 midrise, s64* out) {
   EACH out[i] = row_scale(peak[i], from_bits(s[i]), static_cast<int>(bits), midrise);
 }
-EXPORT t_encode(int n, const unsigned* s, s64* out) { EACH out[i] = encode_kv_scale(from_bits(s[i])); }
+EXPORT t_encode(int n, const unsigned* s, s64* out) {
+  EACH out[i] = encode_kv_scale(from_bits(s[i]));
+}
 EXPORT t_decode(int n, const s64* code, unsigned* out) {
   EACH out[i] = to_bits(decode_kv_scale(static_cast<unsigned>(code[i])));
 }

@@ -102,17 +102,18 @@ def library(sources: Path, file: str, name: str, options: tuple[str, ...]) -> ct
 class EmulatedDevice:
     """Offers what :class:`host.gpu.runtime.Device` does, as far as a token needs it.
 
-    `sources` may be a directory of changed kernels.
+    `changed` names directories of changed kernels by file.
     """
 
-    def __init__(self, multiprocessors=64, sources=SOURCES):
-        self.sources = sources
+    def __init__(self, multiprocessors=64, changed=None):
+        self.changed = changed or {}
         self.info = SimpleNamespace(multiprocessors=multiprocessors)
         self.captured = None
 
     def kernel(self, source, name, defines):
         options = tuple(f"-D{key}={value}" for key, value in sorted(defines.items()))
-        return Kernel(self, library(self.sources, source.name, name, options).launch)
+        folder = self.changed.get(source.name, SOURCES)
+        return Kernel(self, library(folder, source.name, name, options).launch)
 
     def add(self, launch):
         if self.captured is None:

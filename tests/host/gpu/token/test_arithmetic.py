@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from golden_model import smallfloat as sf
+from golden_model.attention.attend import AttentionWidths, _join_heads
 from golden_model.attention.rope import rope
 from golden_model.attention.softmax import EXP2_TABLE, exp2_weights
 from golden_model.config import ModelShape, Numerics
-from golden_model.attention.attend import AttentionWidths, _join_heads
 from golden_model.ffn.relu2_glu import relu2_glu
 from golden_model.formats import decode_kv_scale, encode_kv_scale, round_shift
 from golden_model.kv.row_code import quantize_row
