@@ -100,15 +100,20 @@ class AcceleratorConfig:
                  f"clock_mhz must lie in (0, 2000], not {self.clock_mhz}")
         if self.units is not None:
             self._check_units(self.units)
-        if self.system is not None:
-            _require(self.units is not None, "system needs units; leave it out by system = false")
-            try:
-                _ = self.decoder, self.control, self.image_check, self.axi_port
-            except ValueError as error:
-                raise ValueError(f"system cannot be built: {error}") from error
         if self.numerics.act_format == "fp4":
             _require(self.array.digit_bits >= 5,
                      f"array.digit_bits must be at least 5 for FP4, not {self.array.digit_bits}")
+        if self.is_whole:
+            try:
+                _ = self.decoder, self.control, self.image_check, self.axi_port
+            except ValueError as error:
+                raise ValueError(f"system cannot be built: {error}; or leave it out by system = "
+                                 "false") from error
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it decodes text: units, and a system around them."""
+        return self.units is not None and self.system is not None
 
     def _check_units(self, units: UnitsConfig) -> None:
         """Refuse units that do not go with the array."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from golden_model.config import _at_least, _ceil_div
 from golden_model.image_config import ImagePortConfig
 from golden_model.instruction_config import INSTRUCTION_BITS
+from golden_model.kv_config import KvCacheConfig
 
-__all__ = ["ScaleProductsConfig", "SequencerConfig"]
+__all__ = ["ScaleProductsConfig", "SequencerConfig", "TokenRunConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +34,11 @@ class ScaleProductsConfig:
 
     def __post_init__(self) -> None:
         _at_least(self, most=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRunConfig:
+    """Geometry of what runs the program for each token."""
+
+    sequencer: SequencerConfig
+    cache: KvCacheConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from golden_model.arbiter_config import RequestArbiterConfig
 from golden_model.cached_attention_config import CachedAttentionConfig
 from golden_model.config import ArrayConfig, UnpackerConfig, _at_least, _ceil_div, _require
-from golden_model.control_config import ScaleProductsConfig, SequencerConfig
+from golden_model.control_config import ScaleProductsConfig, SequencerConfig, TokenRunConfig
 from golden_model.ffn_config import CodePackerConfig, GateUpConfig
 from golden_model.head_config import PLANES, EmbeddingRowConfig, PlaneSumConfig
 from golden_model.image_config import (
@@ -17,7 +17,9 @@ from golden_model.image_config import (
     TritPortConfig,
     VectorReaderConfig,
 )
-from golden_model.quant_config import NormQuantiserConfig, SmallFloatUnitConfig
+from golden_model.quant_config import NormQuantiserConfig
+from golden_model.quick_float_config import MixedFloatConfig
+from golden_model.sampler_config import SamplerConfig
 from golden_model.sparse_config import MaskedLinearConfig
 from golden_model.stream_config import ResidualStreamConfig, RotationConfig
 
@@ -63,7 +65,8 @@ class DecoderConfig:
                  f"array.lanes must be a multiple of lanes ({self.lanes}), not {self.array.lanes}")
         # Their limits are this configuration's too.
         _ = (self.engine, self.gate_up, self.masked_linear, self.residual, self.rotation,
-             self.gains, self.rotations, self.embedding_row, self.plane_sum, self.hub)
+             self.gains, self.rotations, self.embedding_row, self.plane_sum, self.sampler,
+             self.hub, self.unit)
 
     @property
     def width(self) -> int:
@@ -90,6 +93,11 @@ class DecoderConfig:
     def sequencer(self) -> SequencerConfig:
         """What reads the program."""
         return SequencerConfig(port=self.port)
+
+    @property
+    def token_run(self) -> TokenRunConfig:
+        """What runs it for each token."""
+        return TokenRunConfig(sequencer=self.sequencer, cache=self.attention.cache)
 
     @property
     def engine(self) -> ArrayConfig:
@@ -178,6 +186,12 @@ class DecoderConfig:
         return BurstAddressConfig(port=self.port, max_index=1 << 20)
 
     @property
+    def sampler(self) -> SamplerConfig:
+        """What chooses the token that follows."""
+        return SamplerConfig(logit_bits=self.plane_sum.logit_bits, max_vocab=self.max_vocab,
+                             form=self.form)
+
+    @property
     def up_address(self) -> BurstAddressConfig:
         """Where up rows lie."""
         return BurstAddressConfig(port=self.port, max_index=self.max_ffn)
@@ -189,8 +203,8 @@ class DecoderConfig:
 
     @property
     def arbiter(self) -> RequestArbiterConfig:
-        """Who asks the small-float unit: quantiser, gate scale, products of scales."""
-        return RequestArbiterConfig(clients=3)
+        """Who asks the small-float unit: quantiser, gate scale, products of scales, sampler."""
+        return RequestArbiterConfig(clients=4)
 
     @property
     def products(self) -> ScaleProductsConfig:
@@ -198,6 +212,6 @@ class DecoderConfig:
         return ScaleProductsConfig()
 
     @property
-    def unit(self) -> SmallFloatUnitConfig:
-        """The small-float unit."""
-        return SmallFloatUnitConfig()
+    def unit(self) -> MixedFloatConfig:
+        """The small-float unit, which divides as many digits a cycle as those of attention."""
+        return MixedFloatConfig(digits=self.attention.attention.digits, form=self.form)

@@ -4,9 +4,9 @@
 from dataclasses import dataclass
 
 from golden_model.config import _one_of, _require
-from golden_model.quant_config import MANTISSA_BITS, MultiplierConfig
+from golden_model.quant_config import MANTISSA_BITS, MultiplierConfig, SmallFloatUnitConfig
 
-__all__ = ["OPERATIONS", "QUOTIENT_DIGITS", "QuickFloatConfig"]
+__all__ = ["OPERATIONS", "QUOTIENT_DIGITS", "MixedFloatConfig", "QuickFloatConfig"]
 
 OPERATIONS = ("from_int", "mul", "div")
 """What such a unit can be built for."""
@@ -48,3 +48,32 @@ class QuickFloatConfig:
         taken = {"from_int": 3, "mul": self.multiplier.latency + 1,
                  "div": QUOTIENT_DIGITS // self.digits + 2}
         return {name: taken[name] for name in self.operations}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedFloatConfig:
+    """Geometry of a unit of all operations of which the frequent ones are quick."""
+
+    digits: int = 3
+    int_bits: int = 63
+    rows_per_stage: int = 3
+    form: str = "booth"
+
+    def __post_init__(self) -> None:
+        _ = self.quick
+
+    @property
+    def quick(self) -> QuickFloatConfig:
+        """Unit of the frequent operations."""
+        return QuickFloatConfig(digits=self.digits, int_bits=self.int_bits,
+                                rows_per_stage=self.rows_per_stage, form=self.form)
+
+    @property
+    def slow(self) -> SmallFloatUnitConfig:
+        """Unit of the others."""
+        return SmallFloatUnitConfig()
+
+    @property
+    def latency(self) -> dict[str, int]:
+        """Cycles from request to response of each operation, whatever the operands."""
+        return {**self.slow.latency, **self.quick.latency}

@@ -214,8 +214,11 @@ def resolve(preset_name: str | None = None, path: Path | None = None,
     extends = changes.pop("extends", preset_name or DEFAULT_PRESET)
     for text in overrides:
         apply_override(changes, text)
-    if changes.get("units") is False:
-        changes["units"] = None
+    for part in ("units", "system"):
+        if changes.get(part) is False:
+            changes[part] = None
+    if "units" in changes and changes["units"] is None:
+        changes.setdefault("system", None)   # which needs them
     base = _named_preset(extends)
     problems: list[Problem] = []
     if isinstance(changes.get("target"), str):

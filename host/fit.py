@@ -37,8 +37,8 @@ def image_for(weights: DecoderWeights, config: AcceleratorConfig) -> Image:
     UserError
         It is no whole accelerator, or the model does not fit it; the message names the knob.
     """
-    if config.system is None:
-        raise UserError(f"{config.name} is no whole accelerator: it has no system")
+    if not config.is_whole:
+        raise UserError(f"{config.name} is no whole accelerator: it lacks units or system")
     image, _ = compile_model(weights, config.decoder, config_hash(config))
     return image
 

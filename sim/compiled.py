@@ -20,8 +20,9 @@ __all__ = ["CompiledModel", "compile_model"]
 
 _TOP = "dut"
 _HARNESS = Path(__file__).with_name("compiled.cpp")
-_VERILATE = ["--cc", "-O3", "-Wno-lint", "-Wno-style", "-Wno-fatal", "--output-split", "0",
-             "--x-assign", "fast", "--x-initial", "fast", "--prefix", "Vdut"]
+_VERILATE = ["--cc", "-O3", "-Wno-lint", "-Wno-style", "-Wno-fatal", "--output-split",
+             "200000", "--output-split-cfuncs", "20000", "--x-assign", "fast", "--x-initial",
+             "fast", "--prefix", "Vdut"]
 _WORD = 32
 
 
@@ -115,11 +116,13 @@ def _compile(component, environment, harness, defines, waves, report):
         work.mkdir()
         (work / f"{_TOP}.v").write_text(verilog, encoding="utf-8")
         (work / "ports.inc").write_text(table, encoding="utf-8")
-        flags = "-fPIC -O2"
+        flags = "-fPIC"   # those here come behind make's and would win
         _run(["verilator", *options, "--Mdir", "obj", "-CFLAGS", flags, f"{_TOP}.v",
               "--top-module", _TOP], work, environment)
-        _run(["make", "-s", "-C", "obj", "-f", "Vdut.mk", "OPT_FAST=-O2", "OPT_SLOW=-O1",
-              "OPT_GLOBAL=-O2", "libVdut"], work, environment)
+        # A whole accelerator in one file would take g++ minutes and gigabytes.
+        _run(["make", "-s", "-j2", "-C", "obj", "-f", "Vdut.mk", "OPT_FAST=-O1", "OPT_SLOW=-O0",
+              "OPT_GLOBAL=-O2", "VM_PARALLEL_BUILDS=1", "CFG_CXXFLAGS_PCH_I=-include", "libVdut"],
+             work, environment)
         include = Path(environment["VERILATOR_ROOT"]) / "include"
         _run(["g++", "-shared", "-fPIC", "-O2", "-std=c++17", "-I.", "-Iobj", f"-I{include}",
               f"-I{include}/vltstd", f"-I{_HARNESS.parent}", *(f"-D{name}" for name in defines),

@@ -40,7 +40,7 @@ class MaskedLinearWithUnit(wiring.Component):
             **{name: In(getattr(inner, name).signature.flip())
                for name in ("i_command", "i", "i_weights")},
             **{name: Out(getattr(inner, name).signature)
-               for name in ("o_request", "o", "o_scale")},
+               for name in ("o_request", "o_codes", "o", "o_scale")},
         })
 
     def elaborate(self, platform):
@@ -52,7 +52,7 @@ class MaskedLinearWithUnit(wiring.Component):
         wiring.connect(m, unit.o, inner.i_unit_response)
         for name in ("i_command", "i", "i_weights"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(inner, name))
-        for name in ("o_request", "o", "o_scale"):
+        for name in ("o_request", "o_codes", "o", "o_scale"):
             wiring.connect(m, getattr(inner, name), wiring.flipped(getattr(self, name)))
         return m
 

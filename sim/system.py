@@ -74,6 +74,7 @@ class System:
             function = getattr(library, f"system_{name}")
             function.restype, function.argtypes = result, arguments
         self._library = library
+        self._kept = {"steps": False, "logits": False}
         self._handle = library.system_open(str(waves).encode() if waves else None)
 
     def close(self):
@@ -137,9 +138,13 @@ class System:
         """
         self._library.system_temper(self._handle, latency, bad.start, bad.stop, response, silent)
 
-    def record(self, *, steps=False, logits=False):
-        """Choose what is kept for `steps` and `logits`; tokens always are."""
-        self._library.system_record(self._handle, steps, logits)
+    def record(self, **kept):
+        """Choose what is kept for `steps` and `logits`, each as it was unless named.
+
+        Tokens are always kept.
+        """
+        self._kept |= kept
+        self._library.system_record(self._handle, *self._kept.values())
 
     def _take(self, name, dtype):
         parts = []

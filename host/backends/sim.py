@@ -92,8 +92,8 @@ class SimBackend(Backend):
     def __init__(self, config: AcceleratorConfig, waves: Path | None = None,
                  report: Callable[[str], None] = lambda _: None,
                  build: Callable[[AcceleratorConfig], Any] | None = None) -> None:
-        if config.system is None:
-            raise UserError(f"{config.name} is no whole accelerator: it has no system")
+        if not config.is_whole:
+            raise UserError(f"{config.name} is no whole accelerator: it lacks units or system")
         self.config = config
         self._waves, self._report, self._build = waves, report, build
         self._driver: Driver | None = None

@@ -169,8 +169,8 @@ def disassemble(
 
     resolved = resolve(preset or (None if config else DEFAULT_PRESET),
                        Path(config) if config else None, override or ())
-    if resolved.system is None:
-        raise UserError(f"{resolved.name} is no whole accelerator: it has no system")
+    if not resolved.is_whole:
+        raise UserError(f"{resolved.name} is no whole accelerator: it lacks units or system")
     found = read_image(image, resolved.decoder.port.beat_bits // 8, config_hash(resolved))
     if as_json:
         print_json({"header": {name: f"{value:016x}" if name.endswith("hash") else value

@@ -92,11 +92,11 @@ def generate(
                          WAVES if waves else None, progress)
         for each in choice.backends[:1]:
             each.load(weights, resolved.window)
-    hardware = choice.backends[0] if choice.backends[0].name == "sim" else None
+    hardware: Any = choice.backends[0] if choice.backends[0].name == "sim" else None
     if hardware is None and (trace or waves or profile):
         raise UserError("--trace, --waves and --profile show the RTL: they need --backend sim")
     if hardware is not None and (trace or profile):
-        hardware.system.record(steps=True)   # type: ignore[attr-defined]
+        hardware.system.record(steps=True)
     show = _printer(vocabulary, prompt, quiet=as_json)
     made = run(weights, choice.backends, resolved.window, words, tokens, sampling, show=show)
     show(None)
@@ -176,8 +176,9 @@ def _document(made: "Generation", vocabulary: "Vocabulary", prompt: str, config:
             "cycles_read": made.read_cycles, "clock_mhz": config.clock_mhz,
             "tokens_per_second_at_clock": round(
                 config.clock_mhz * 1e6 / (total / reads + made.gap), 1),
-            "tokens_per_second_simulated": round(
-                len(made.read_cycles) / made.seconds, 2) if made.seconds else None}
+            "tokens_per_second_simulated": round(len(made.read_cycles) / made.seconds, 2),
+            "tokens_per_cpu_second_simulated": round(
+                len(made.read_cycles) / made.cpu_seconds, 2)}
     return document
 
 
@@ -222,7 +223,8 @@ def _report(document: dict[str, Any]) -> None:
         screen.print(f"{sum(rest) / len(rest):,.0f} cycles a token: "
                      f"{document['tokens_per_second_at_clock']:,.0f} tokens/s at "
                      f"{document['clock_mhz']:g} MHz; simulated at "
-                     f"{document['tokens_per_second_simulated']} tokens/s")
+                     f"{document['tokens_per_second_simulated']} tokens/s, "
+                     f"{document['tokens_per_cpu_second_simulated']} a second of one core")
     verdict = "equal" if document["golden_equal"] else "NOT EQUAL"
     screen.print(f"{document['backend']}: {len(document['tokens'])} tokens, golden model: "
                  f"{verdict}", markup=False)

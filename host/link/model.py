@@ -221,6 +221,11 @@ class RegisterModel:
         elif word & 4:
             self.restored = []
 
+    def _write_image_address(self, word: int) -> None:
+        self._fail("image_write")   # there is no image
+
+    _write_image_data = _write_image_address
+
     def _write_kv_restore_data(self, word: int) -> None:
         if self.restored is None:
             self._fail("restore_overflow")

@@ -16,8 +16,8 @@ class EmbeddingRow(wiring.Component):
 
     The head's matrix lies in blocks of ``config.rows`` tokens, each plane by plane, the top one
     first; here the planes of a tile are asked for one after the other, a beat each, so that no more
-    than a tile is kept.  A tile's codes leave at ``config.lanes`` a cycle behind its third beat, and
-    the next tile's beats wait for the last of them.
+    than a tile is kept.  A tile's codes leave at ``config.lanes`` a cycle behind its third beat,
+    and the next tile's beats wait for the last of them.
 
     Members
     -------

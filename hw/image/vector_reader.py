@@ -78,7 +78,8 @@ class VectorReader(wiring.Component):
         step, ends = Signal(), Signal()
         m.d.comb += [
             ends.eq(place + 1 == count),
-            step.eq(self.i_read.valid & ~asked & (place != loaded) & (~self.o.valid | self.o.ready)),
+            step.eq(self.i_read.valid & ~asked & (place != loaded)
+                    & (~self.o.valid | self.o.ready)),
             read.en.eq(step), read.addr.eq(place), self.o.payload.eq(read.data),
             self.i_read.ready.eq(self.o.valid & self.o.ready & final),
         ]

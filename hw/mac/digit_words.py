@@ -38,7 +38,8 @@ class DigitWords(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         low = Signal()
-        m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready & (low | ~self.two))]
+        m.d.comb += [self.o.valid.eq(self.i.valid),
+                     self.i.ready.eq(self.o.ready & (low | ~self.two))]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += low.eq(self.two & ~low)
         for digit, code in zip(self.o.p, self.i.p):

@@ -53,8 +53,8 @@ class MaskedLinear(wiring.Component):
     One vector at a time: a command is accepted after the last sums and the scale of the one before.
     ``o_scale`` holds its value in a register, so that nobody waits for the small-float unit when it
     is not taken.  A command with `codes` asks for the quantiser alone: its codes leave on
-    ``o_codes``, its scale on ``o_scale``, and there are no sums.  In the second pass ``i.ready`` depends on ``o_request.ready`` through no path
-    of logic: a queue lies between.
+    ``o_codes``, its scale on ``o_scale``, and there are no sums.  In the second pass ``i.ready``
+    depends on ``o_request.ready`` through no path of logic: a queue lies between.
 
     Members
     -------

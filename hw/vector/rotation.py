@@ -30,9 +30,9 @@ def turns_layout(config: RotationConfig):
 class Rotation(wiring.Component):
     """Heads of keys and queries turned by their position, those of values as they are.
 
-    Neighbouring sums are a pair: the rows of Wk and Wq are stored in such an order that element i of
-    a head stands beside element i + n / 2.  Scores do not depend on the order of elements that keys
-    and queries share.  Words of values are the sums; those of keys and queries have
+    Neighbouring sums are a pair: the rows of Wk and Wq are stored in such an order that element i
+    of a head stands beside element i + n / 2.  Scores do not depend on the order of elements that
+    keys and queries share.  Words of values are the sums; those of keys and queries have
     ``config.extra_bits`` more fraction bits.
 
     A beat of sums a cycle, the words of ``config.parts`` beats ``config.latency`` cycles after the

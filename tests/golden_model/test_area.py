@@ -32,7 +32,7 @@ def test_more_of_anything_takes_more(field: str, value: int) -> None:
 ])
 def test_the_estimate_of_the_units_is_near_what_was_measured(family: str, lanes: int, width: int,
                                                              measured: int) -> None:
-    config = replace(PRESETS["tiny"], target=TARGETS[family],
+    config = replace(PRESETS["tiny"], target=TARGETS[family], system=None,
                      units=UnitsConfig(lanes=lanes, up_width=width, down_width=width,
                                        max_hidden=512, max_ffn=1024))
     alone = estimate(replace(config, units=None)).luts
@@ -48,7 +48,8 @@ def test_tile_memory_is_counted_in_whole_blocks(name: str, bits: int) -> None:
 
 
 def test_a_device_without_limits_refuses_nothing() -> None:
-    config = changed("tiny", rows=16, lanes=4096, max_k=1 << 20, acc_bits=48)
+    config = replace(PRESETS["tiny"], system=None, array=replace(
+        PRESETS["tiny"].array, rows=16, lanes=4096, max_k=1 << 20, acc_bits=48))
     assert capacity_problems(config) == []
 
 

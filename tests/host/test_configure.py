@@ -40,14 +40,15 @@ def test_overrides_apply_in_order_and_keep_the_rest() -> None:
 
 
 def test_the_hash_depends_on_values_and_not_on_spelling() -> None:
-    spelled = resolve("ulx3s", None, ["array.rows=8", "clock_mhz=50"])
+    spelled = resolve("ulx3s", None, ["array.rows=2", "clock_mhz=50"])
     assert config_hash(spelled) == config_hash(PRESETS["ulx3s"])
     assert config_hash(PRESETS["tiny"]) == config_hash(resolve("tiny"))
 
 
 def test_units_may_be_left_out_or_put_in() -> None:
     assert resolve("ulx3s", None, ["units=false"]).units is None
-    assert resolve("ulx3s", None, ["units.lanes=8"]).units.lanes == 8
+    assert resolve("ulx3s", None, ["units=false"]).system is None
+    assert resolve("ulx3s", None, ["system=false", "units.lanes=4"]).units.lanes == 4
     assert resolve("icebreaker", None, ["target=generic", "units.lanes=2"]).units.lanes == 2
 
 
@@ -56,8 +57,8 @@ LEFT_OUT = "; or leave the units out by units = false"
 
 @pytest.mark.parametrize(("override", "message"), [
     ("array.rows=3", f"array.rows must be one of 1, 2, 4, 8, 16 beside units, not 3{LEFT_OUT}"),
-    ("array.lanes=66", f"array.lanes must be a multiple of units.lanes (4), not 66{LEFT_OUT}"),
-    ("units.up_width=6", f"units.up_width must be a multiple of units.lanes (4), not 6{LEFT_OUT}"),
+    ("array.lanes=66", f"array.lanes must be a multiple of units.lanes (8), not 66{LEFT_OUT}"),
+    ("units.up_width=6", f"units.up_width must be a multiple of units.lanes (8), not 6{LEFT_OUT}"),
     ("units.max_ffn=5000", f"units.max_ffn must be at most array.max_m (4096), not 5000{LEFT_OUT}"),
     ("units.lanes=3", "units.lanes must be one of 1, 2, 4, 8, 16, not 3"),
     ("units.down_width=2000", "units cannot be built: width must be at most 1024, not 2000"),
@@ -68,7 +69,7 @@ def test_units_that_do_not_go_with_the_array_are_refused(override: str, message:
 
 def test_a_file_extends_a_preset_and_takes_overrides(tmp_path: Path) -> None:
     path = tmp_path / "größer 2.toml"
-    path.write_text('extends = "ulx3s"\ntarget = "generic"\n[array]\nrows = 16\nlanes = 32\n',
+    path.write_text('extends = "ulx3s"\ntarget = "generic"\nsystem = false\n[array]\nrows = 16\nlanes = 32\n',
                     encoding="utf-8")
     config = resolve(None, path, ["array.lanes=48"])
     assert (config.name, config.target.name) == ("größer 2", "generic")
@@ -95,7 +96,7 @@ topk_keep = [3, 2]
     assert sorted(lines) == sorted([
         'clock_mhz must be a number, not "fast"',
         ("wndow is not a known key; did you mean 'window'? (there are: name, description, target, "
-         "clock_mhz, array, units, numerics, window)"),
+         "clock_mhz, array, units, system, numerics, window)"),
         "array.rows must be an integer of at least 1, not 0",
         "array.lanes must be an integer, not 8.5",
         "array.digit_bits must be an integer, not true",
@@ -137,7 +138,7 @@ def test_what_the_target_cannot_hold_names_the_knob() -> None:
     rows = refused("array.rows=500", "units=false")[0]
     assert rows.startswith("array.rows = 500 is too much for ecp5-85f")
     assert rows.endswith("lower array.rows")
-    assert refused("array.rows=1", "array.lanes=4096")[0].endswith(
+    assert refused("array.rows=1", "array.lanes=4096", "system=false")[0].endswith(
         "lower array.lanes, or leave the units out by units = false")
     [line] = refused("array.rows=1", "array.lanes=2048", "array.digit_bits=8",
                      "array.packing=2bit", "target.luts=0", preset="icebreaker")

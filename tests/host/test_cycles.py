@@ -13,7 +13,7 @@ def test_one_model_as_json(tritforge):
     run = tritforge("cycles", "--preset", "ulx3s", "--model", "demo", "--json")
     assert (run.code, run.err) == (0, "")
     rows = {row["layer"]: row for row in json.loads(run.out)["layers"]}
-    assert rows["down"]["cycles"] == 128 // 8 * (384 // 64) * 2
+    assert rows["down"]["cycles"] == 128 // 2 * (384 // 64) * 2
     assert rows["down"]["busy"] == 1
 
 

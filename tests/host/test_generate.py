@@ -2,6 +2,7 @@
 """Text on the CPU, and the golden model's judgement of it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ class Failing(CpuBackend):
 
     name = "failing"
 
-    def prefill(self, tokens, sampling=GREEDY):  # type: ignore[no-untyped-def]
+    def prefill(self, tokens: Sequence[int], sampling: Sampling = GREEDY) -> int:
         if self.position > 6:
             raise BackendError("failing: lost")
         return super().prefill(tokens, sampling)

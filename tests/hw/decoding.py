@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drives a compiled decoder over an image in block RAM: tokens in, logits, tokens and cycles out."""
+"""Drives a compiled decoder over an image in block RAM: tokens in; logits and cycles out."""
 
 from typing import NamedTuple
 
 import numpy as np
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
+from golden_model import smallfloat
 from golden_model.config import config_hash
 from golden_model.exact import ExactDecoder
 from golden_model.image_config import BlockMemoryConfig
 from host.compile.compiler import compile_model
+from hw.control.cycle_meter import COUNTS
 from hw.decoder import Decoder
+from hw.head.sampler import SAMPLING
 from hw.image.block_memory import BlockMemory
 from hw.kv.layouts import Operation, control_layout
 from sim.compiled import CompiledModel
+from tests.hw.quant.tokens import small
 
-PATIENCE = 400_000
 MEMORY_PORTS = ("o_request", "i_beats")
 
 
@@ -36,7 +39,7 @@ class Bench(wiring.Component):
         m.submodules.decoder, m.submodules.memory = decoder, memory = self.decoder, self.memory
         wiring.connect(m, decoder.o_request, memory.i_request)
         wiring.connect(m, memory.o, decoder.i_beats)
-        for (path, member, inner), (_, _, outer) in zip(
+        for (_, member, inner), (_, _, outer) in zip(
                 *(list(self._ports(of).flatten(of)) for of in (decoder, self))):
             to, of = (inner, outer) if member.flow is In else (outer, inner)
             m.d.comb += to.eq(of)
@@ -57,69 +60,98 @@ class Step(NamedTuple):
     logits: list[int]
     cycles: int
     """From the token's offer to its acceptance, both included."""
+    busy: int
+    """Cycles of them in which it was in work."""
+    counts: dict[str, int]
+    fault: int
+    outside: int
+    """Cycles in which the token was said to be outside the vocabulary."""
+    phases: list[tuple[int, int]]
+    """Opcode and first cycle of each instruction, and of what lies between."""
 
 
 class Runner:
     """One image in one running decoder; slots are configured and open."""
 
-    def __init__(self, weights, config, build=Decoder, window=None):
-        self.config, cache = config, config.attention.cache
+    def __init__(self, weights, config, build=Decoder, patience=100_000):
+        self.config, self.patience = config, patience
         self.image, self.sections = compile_model(weights, config, config_hash(config))
         self.bench = Bench(config, 1 << (len(self.image.beats) - 1).bit_length(), build)
         self.dut = CompiledModel(self.bench)
-        write = self.bench.i_write.payload.shape()
-        self.dut.set("i_write__valid", 1)
         for address, beat in enumerate(self.image.beats):
-            self.dut.set("i_write__payload", write.const({
-                "address": address, "beat": int.from_bytes(beat.tobytes(), "little")}).as_bits())
-            self.dut.tick()
-        self.dut.set("i_write__valid", 0)
+            self.write(address, int.from_bytes(beat.tobytes(), "little"))
         header, program = self.image.header, self.bench.decoder.program.shape()
         count = header["instructions"]
         self.dut.set("program", program.const({
             "address": header["program"], "count": count,
             "head_count": count - header["head_instructions"]}).as_bits())
+        self.open()
+
+    def write(self, address, beat):
+        """Write a beat of the image."""
+        layout = self.bench.i_write.payload.shape()
+        self.dut.set("i_write__payload", layout.const({"address": address, "beat": beat}).as_bits())
+        self.dut.set("i_write__valid", 1)
+        self.dut.tick()
+        self.dut.set("i_write__valid", 0)
+
+    def open(self):
+        """Empty the cache."""
+        cache, header = self.config.attention.cache, self.image.header
         self.control(Operation.CONFIGURE, slots=cache.slots, streams=header["streams"],
-                     words=header["words"], window=window or header["window"])
+                     words=header["words"], window=header["window"])
         for slot in range(cache.slots):
             self.control(Operation.CLEAR, slot=slot)
 
     def control(self, operation, **fields):
         """Give the cache a command."""
         layout = control_layout(self.config.attention.cache)
-        self.dut.set("i_control__payload", layout.const(
-            {"op": operation, **fields}).as_bits())
+        self.dut.set("i_control__payload", layout.const({"op": operation, **fields}).as_bits())
         self.dut.set("i_control__valid", 1)
-        self.dut.run_until("i_control__ready", 1, PATIENCE)
+        self.dut.run_until("i_control__ready", 1, self.patience)
         self.dut.tick()
         self.dut.set("i_control__valid", 0)
 
+    def sample(self, unit, seed):
+        """Draw tokens from now on, or, without a unit, take the likeliest."""
+        self.dut.set("sampling", SAMPLING.const({
+            "unit": small(1.0 if unit is None else unit), "enable": unit is not None}).as_bits())
+        self.dut.set("seed", seed)
+        self.dut.set("load_seed", 1)
+        self.dut.tick()
+        self.dut.set("load_seed", 0)
+
+    def logit_scale(self):
+        """Scale of the latest logits."""
+        return float(smallfloat.from_bits(np.array(self.dut.get("o_logit_scale"))))
+
     def step(self, token, position, slot=0, skip_head=False):
-        """Run one token."""
+        """Run one token, a look at every cycle."""
         dut, layout = self.dut, self.bench.i_token.payload.shape()
         dut.set("i_token__payload", layout.const({
             "token": token, "slot": slot, "position": position,
             "skip_head": skip_head}).as_bits())
         dut.set("i_token__valid", 1)
         dut.set("o_token__ready", 1)
-        logits, cycles, following = [], 0, None
-        while not skip_head:
-            logit = dut.get("o_logit")
-            if logit & 1:
-                logits.append(self._signed(logit >> 1))
+        logits, cycles, following, outside, busy, done = [], 0, None, 0, 0, 0
+        counts, phases = dict.fromkeys(COUNTS.members, 0), [(0, 0)]
+        while not done:
+            assert cycles < self.patience, "the token is never done"
+            if dut.get("o_logit") & 1:
+                logits.append(self._signed(dut.get("o_logit") >> 1))
             if dut.get("o_token__valid"):
                 following = dut.get("o_token__payload")
-                dut.tick()
-                cycles += 1
-                break
+            for bit, name in enumerate(counts):
+                counts[name] += dut.get("counts") >> bit & 1
+            if dut.get("phase") != phases[-1][0]:
+                phases.append((dut.get("phase"), cycles))
+            outside += dut.get("token_range")
+            busy += dut.get("busy")
+            done = dut.get("i_token__ready")
             dut.tick()
             cycles += 1
-            if cycles > PATIENCE:
-                raise AssertionError("no token")
-        cycles += dut.run_until("i_token__ready", 1, PATIENCE) + 1
-        dut.tick()
         dut.set("i_token__valid", 0)
-        return Step(following, logits, cycles)
+        return Step(following, logits, cycles, busy, counts, dut.get("fault"), outside, phases)
 
     def _signed(self, bits):
         width = self.config.plane_sum.logit_bits
@@ -127,14 +159,13 @@ class Runner:
         return value - (value >> width - 1 << width)
 
 
-def compare(runner, weights, tokens, window, slot=0):
-    """Run tokens; return the cycles of each and how many logits and tokens are not the model's."""
+def compare(runner, weights, tokens, window):
+    """Run tokens; return the steps, and how many logits and tokens are not the model's."""
     exact = ExactDecoder(weights, window=window)
-    cycles, wrong = [], 0
+    steps, wrong = [], 0
     for position, token in enumerate(tokens):
-        step = runner.step(int(token), position, slot)
+        steps.append(runner.step(int(token), position))
         logits = exact.forward([int(token)])[0]
-        wrong += int(not np.array_equal(logits, step.logits)) + (
-            step.token != int(np.argmax(logits)))
-        cycles.append(step.cycles)
-    return cycles, wrong
+        wrong += logits.tolist() != steps[-1].logits
+        wrong += int(np.argmax(logits)) != steps[-1].token
+    return steps, wrong

@@ -13,7 +13,8 @@ from host.compile.image import read_image as read
 from host.errors import UserError
 
 SIZE = 16
-PROGRAM = (Instruction("attend", {"layer": 2, "score_scale": 0x8000F9}), Instruction("end"))
+PROGRAM = (Instruction("head", {"address": 2, "beats": 9, "vocab": 5, "scale": 0x8000F9}),
+           Instruction("end"))
 HASH = "0123456789abcdef"
 
 

@@ -117,7 +117,7 @@ def test_cycles_are_pinned():
 
 @pytest.mark.parametrize(("old", "new"), [
     ("(left == 0) | (fetched", "(left == 1) | (fetched"),
-    ("fetched.opcode >= len(OPCODES)", "fetched.opcode > len(OPCODES) + 7"),
+    ("fetched.opcode >= len(OPCODES)", "fetched.opcode > len(OPCODES) + 8"),
     ("address + config.beats", "address + 1"),
 ])
 def test_a_planted_bug_is_noticed(monkeypatch, old, new):

@@ -247,3 +247,47 @@ def test_any_vectors(jobs, stall):
 def test_config_refuses(field, value):
     with pytest.raises(ValueError, match=f"^{field} must be .* not {value}$"):
         MaskedLinearConfig(**{field: value})
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("stall", [0.0, 0.5], ids=["full_rate", "stalled"])
+def test_codes_alone_leave_with_their_own_scale(config, stall):
+    """Between two vectors that are multiplied."""
+    first, alone, second = [job for job in patterns(config, 4) if job.vector.keep is None][:3]
+    dut, got, scales, sums = device(config), [], [], []
+    codes, scale = masked_codes(alone.vector)
+    lanes = np.pad(codes, (0, -codes.size % config.lanes)).reshape(-1, config.lanes).tolist()
+    bursts = [burst for job in (first, second) for burst in job.columns(config)[1]]
+    results, asked = [job.results(config) for job in (first, second)], []
+
+    async def command(ctx):
+        await send(ctx, dut.i_command, [first.command(config),
+                                        {**alone.command(config), "codes": 1},
+                                        second.command(config)])
+
+    async def drive(ctx):
+        await send(ctx, dut.i, [beat for job in (first, alone, second)
+                                for beat in job.words(config)], stall=stall)
+
+    async def request(ctx):
+        await receive(ctx, dut.o_request, len(bursts), [], log=asked)
+
+    async def weigh(ctx):
+        await fetch(ctx, dut.i_weights, asked, bursts, LATENCY)
+
+    async def check(ctx):
+        await receive(ctx, dut.o, sum(len(beats) for beats, _ in results), sums)
+
+    async def read(ctx):
+        await receive(ctx, dut.o_codes, len(lanes), got, stall=stall, seed=4)
+
+    async def collect(ctx):
+        await receive(ctx, dut.o_scale, 3, scales)
+
+    simulate(dut, command, drive, request, weigh, check, read, collect)
+    assert [(list(beat.codes), beat.last) for beat in got] == [
+        (beat, int(n == len(lanes) - 1)) for n, beat in enumerate(lanes)]
+    assert [(list(beat.sums), beat.last) for beat in sums] == [
+        beat for beats, _ in results for beat in beats]
+    assert [{"m": one.m, "e": one.e} for one in scales] == [
+        results[0][1], small(scale), results[1][1]]

@@ -15,7 +15,7 @@ SHAPES = [(4, 2), (1, 1), (2, 2)]
 
 
 def token(config, heads, kv_heads, seed):
-    """Sums of keys, values and queries, and the turns of a position."""
+    """Return sums of keys, values and queries, and the turns of a position."""
     rng, peak = np.random.default_rng(seed), 1 << config.sum_bits - 1
     k, v, q = (rng.integers(-peak, peak, (n, config.max_n)) for n in (kv_heads, kv_heads, heads))
     k[0, 0], v[0, 0], q[0, -1] = -peak, peak - 1, peak - 1

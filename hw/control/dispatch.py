@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How units take part in instructions: who is offered what in which, and when one is done."""
+
+from amaranth import *
+from amaranth.lib import data
+
+from golden_model.instruction_config import FIELDS, OPCODES
+
+__all__ = ["Dispatch"]
+
+
+class Dispatch:
+    """Instructions of a :class:`hw.control.sequencer.Sequencer` in a module of several units.
+
+    Every unit that takes part in an instruction has a flag, which its transfer sets.  The
+    instruction is accepted in the cycle in which all flags of its units stand, and clears them.
+
+    Parameters
+    ----------
+    m
+        Module that the units are in.
+    instruction
+        Stream of instructions.
+
+    Attributes
+    ----------
+    op : dict
+        Whether an instruction of each name is in work.
+    fields : dict
+        Its fields.
+    done
+        The instruction in work is accepted in this cycle.
+    """
+
+    def __init__(self, m, instruction):
+        self.m, self.done = m, Signal()
+        self.op, self.fields, self._needs = {}, {}, {name: [] for name in FIELDS}
+        for name, code in OPCODES.items():
+            layout = data.StructLayout(FIELDS[name])
+            self.op[name] = Signal(name=f"op_{name}")
+            self.fields[name] = data.View(layout, instruction.p.fields[:layout.size])
+            m.d.comb += self.op[name].eq(instruction.valid & (instruction.p.opcode == code))
+        m.d.comb += instruction.ready.eq(self.done)
+
+    def flag(self, name, event, *instructions):
+        """Return a flag that stands from `event` on until the instruction ends.
+
+        Those of `instructions` do not end without it.
+        """
+        flag = Signal(name=name)
+        with self.m.If(event):
+            self.m.d.sync += flag.eq(1)
+        with self.m.If(self.done):
+            self.m.d.sync += flag.eq(0)
+        for each in instructions:
+            self._needs[each].append(flag)
+        return flag
+
+    def offer(self, name, port, **instructions):
+        """Offer a stream one payload in each of some instructions; return whether it was taken.
+
+        Each instruction has a dictionary of the payload's fields, and perhaps `when`: a condition
+        for the offer, which must hold until the transfer.
+        """
+        flag = self.flag(f"{name}_done", port.valid & port.ready, *instructions)
+        for instruction, fields in instructions.items():
+            fields = dict(fields)
+            with self.m.If(self.op[instruction]):
+                self.m.d.comb += port.valid.eq(fields.pop("when", 1) & ~flag)
+                self.m.d.comb += [port.p[field].eq(value) for field, value in fields.items()]
+        return flag
+
+    def close(self):
+        """Make `done`; to be called when every unit is connected."""
+        for name, flags in self._needs.items():
+            with self.m.If(self.op[name]):
+                self.m.d.comb += self.done.eq(Cat(flags).all() if flags else 1)
