@@ -125,7 +125,7 @@ ERRORS = (
     ("generated_underflow", "A token was read while none was there."),
     ("restore_overflow", "A word was written to KV_RESTORE_DATA while it could take none."),
     ("save_underflow", "A word was read from KV_SAVE_DATA while none was there."),
-    ("image_write", "A word of an image was written while a token was in work, or none is on chip."),
+    ("image_write", "An image was written while a token was in work, or none is on the chip."),
     ("kv_order", "The program used the KV cache out of order, or a saved sequence has no length."),
 )
 """Causes of the sticky errors, from bit 0 up."""

@@ -21,7 +21,7 @@ from golden_model.ffn.captured import CapturedBlock, captured_blocks
 from golden_model.ffn.ffn_cycles import FfnCycles
 from golden_model.ffn.gated_ffn import gated_ffn
 from golden_model.ffn_config import GatedFfnConfig
-from golden_model.presets import PRESETS, preset
+from golden_model.presets import preset
 from golden_model.quant_config import SmallFloatUnitConfig
 from host.cli.output import record
 from host.demo import CONTEXT, HELD_OUT, MODEL, load_tokens, read_model
@@ -44,10 +44,10 @@ class Widths(NamedTuple):
     """Outputs of a column of Wo and Wdown: width of the sparse product."""
 
 
-WIDTHS: Mapping[str, Widths] = {
-    name: Widths(config.units.up_width, config.units.down_width)
-    for name, config in PRESETS.items() if config.units is not None}
-"""Widths of the presets that have units; docs/decisions/0004 says why."""
+WIDTHS: Mapping[str, Widths] = {"tiny": Widths(16, 16), "ulx3s": Widths(64, 128),
+                                "axi128": Widths(80, 80)}
+"""Widths that the block was measured with; docs/decisions/0004 says why.  The decoder's engines are
+as wide as a beat of the image (0006), which tiny and ulx3s were not yet when these were taken."""
 
 TRIED = (8, 16, 20, 32, 40, 64, 80, 128)
 """Widths that the choice is made from."""
@@ -155,6 +155,16 @@ def width_rows(array: ArrayConfig, shape: ModelShape, shares: Mapping[str, float
                "luts": round(area + per_up * widths.up + per_down * widths.down)}
 
 
+ROWS = {"ulx3s": 8}
+"""Rows of the array that the block was measured with, where the preset has others by now."""
+
+
+def _array(accelerator: AcceleratorConfig) -> ArrayConfig:
+    """Return the array that the figures are of."""
+    array = accelerator.array
+    return dataclasses.replace(array, rows=ROWS.get(accelerator.name, array.rows))
+
+
 def document(accelerator: AcceleratorConfig, tokens: int,
              tried: Sequence[int] = TRIED) -> dict[str, Any]:
     """Compute the figures of one preset: projections, whole blocks, and the choice of widths.
@@ -164,7 +174,7 @@ def document(accelerator: AcceleratorConfig, tokens: int,
     weights = read_model(MODEL)
     shape, widths = weights.shape, WIDTHS[accelerator.name]
     blocks = captured_blocks(weights, load_tokens(HELD_OUT, CONTEXT + tokens), tokens)
-    config = block_config(accelerator.array, shape, widths)
+    config = block_config(_array(accelerator), shape, widths)
     projections = list(_projections(config.array, shape, widths, blocks))
     shares = {row["projection"]: row["share"] for row in projections}
     # BitNet b1.58 2B4T: what axi128 is for.  Its shares are the paper's, of 7B.
@@ -173,7 +183,7 @@ def document(accelerator: AcceleratorConfig, tokens: int,
     choices = sorted({*(Widths(width, width) for width in tried), widths})
     rows = [{"model": "demo", **row} for row in width_rows(config.array, shape, shares, choices)]
     for row, choice in zip(rows[1:], choices, strict=True):
-        row["block_cycles"] = _block(block_config(accelerator.array, shape, choice),
+        row["block_cycles"] = _block(block_config(_array(accelerator), shape, choice),
                                      blocks)["cycles"]
     if accelerator.name == "axi128":
         rows += [{"model": "2B4T", **row}

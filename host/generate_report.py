@@ -66,7 +66,9 @@ def perplexity(weights: DecoderWeights, backend: SimBackend, count: int) -> dict
     backend.reset()
     exact = ExactDecoder(weights, window=backend.config.window)
     wanted = exact.forward(window[:-1])
-    different, losses, exact_losses = 0, [], []
+    different = 0
+    losses: list[float] = []
+    exact_losses: list[float] = []
     for place, token in enumerate(window[:-1].tolist()):
         backend.decode(token)
         found = backend.logits()

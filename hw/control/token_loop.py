@@ -21,7 +21,7 @@ ERROR_LAYOUT = data.StructLayout({"image_header": 1, "token_range": 1, "kv_capac
 
 
 def run_layout():
-    """Settings that a start, or a command for the cache, reads."""
+    """Return the settings that a start, or a command for the cache, reads."""
     return data.StructLayout({"prompt_count": POSITION_BITS, "generate_count": POSITION_BITS,
                               "stop_token": 24, "stop_enable": 1, "slot": 12})
 
