@@ -79,13 +79,13 @@ def test_forms(backend):
 
 
 def test_the_command(tritforge):
-    run = tritforge("bench", "-p", "4", "-n", "2", "-r", "1", "--json")
+    run = tritforge("bench", "--backend", "cpu", "-p", "4", "-n", "2", "-r", "1", "--json")
     assert run.code == 0, run.err
     assert [row["test"] for row in run.document["rows"]] == ["pp4", "tg2"]
     assert run.document["backends"] == ["cpu: first choice"]
     run = tritforge("bench", "-p", "0", "-n", "1", "-r", "1", "--format", "md")
     assert run.out.startswith("| model |")
-    for arguments, words in ((["--backend", "tpu"], "auto, cpu"), (["--model", "none"], "No such"),
+    for arguments, words in ((["--backend", "tpu"], "auto, gpu, cpu"), (["--model", "none"], "No such"),
                              (["--format", "xml"], "table, md"), (["-p", "9999"], "context of 256"),
                              (["--backend", "serial", "--port", "none"], "No such file")):
         run = tritforge("bench", *arguments)

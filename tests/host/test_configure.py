@@ -69,8 +69,8 @@ def test_units_that_do_not_go_with_the_array_are_refused(override: str, message:
 
 def test_a_file_extends_a_preset_and_takes_overrides(tmp_path: Path) -> None:
     path = tmp_path / "größer 2.toml"
-    path.write_text('extends = "ulx3s"\ntarget = "generic"\nsystem = false\n[array]\nrows = 16\nlanes = 32\n',
-                    encoding="utf-8")
+    path.write_text('extends = "ulx3s"\ntarget = "generic"\nsystem = false\n'
+                    '[array]\nrows = 16\nlanes = 32\n', encoding="utf-8")
     config = resolve(None, path, ["array.lanes=48"])
     assert (config.name, config.target.name) == ("größer 2", "generic")
     assert (config.array.rows, config.array.lanes, config.array.max_k) == (16, 48, 1024)

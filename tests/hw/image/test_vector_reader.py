@@ -90,7 +90,7 @@ def test_words_follow_their_beats(config):
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("(place != loaded)", "(loaded != 0)"),
+    ("(place != loaded)", "1"),
     ("given + 1 == self.i_read.p.passes", "given == self.i_read.p.passes"),
     ("m.d.sync += [loading.eq(1), loaded.eq(0),", "m.d.sync += [loading.eq(1),"),
 ])
