@@ -10,10 +10,13 @@ from tests.hw.stand_in import FAULTY, STATE_WORDS
 from tests.hw.systems import CONTEXT, VOCAB, WINDOW, configuration, image_of, opened, prompt
 
 pytestmark = pytest.mark.cocotb
-CONFIGS = [configuration(), configuration("wishbone", "axi")]
+# Each is a whole compiled simulation; the quick benches on Icarus have the others.
+CONFIGS = [pytest.param(configuration(), id="axi_lite-block"),
+           pytest.param(configuration("wishbone", "axi"), id="wishbone-axi",
+                        marks=pytest.mark.slow)]
 
 
-@pytest.fixture(scope="module", params=CONFIGS, ids=["axi_lite-block", "wishbone-axi"])
+@pytest.fixture(scope="module", params=CONFIGS)
 def running(request):
     driver, system, judge = opened(request.param)
     with system:
