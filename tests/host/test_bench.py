@@ -85,7 +85,8 @@ def test_the_command(tritforge):
     assert run.document["backends"] == ["cpu: first choice"]
     run = tritforge("bench", "-p", "0", "-n", "1", "-r", "1", "--format", "md")
     assert run.out.startswith("| model |")
-    for arguments, words in ((["--backend", "tpu"], "auto, gpu, cpu"), (["--model", "none"], "No such"),
+    for arguments, words in ((["--backend", "tpu"], "auto, gpu, cpu"),
+                             (["--model", "none"], "No such"),
                              (["--format", "xml"], "table, md"), (["-p", "9999"], "context of 256"),
                              (["--backend", "serial", "--port", "none"], "No such file")):
         run = tritforge("bench", *arguments)
