@@ -26,7 +26,8 @@ SHAPE = ModelShape(vocab=9, hidden=20, ffn=36, layers=2, heads=2, kv_heads=1, he
                    context=8)
 SMALL = dataclasses.replace(
     preset("tiny"), array=ArrayConfig(rows=2, lanes=4, max_k=36, max_m=36),
-    units=UnitsConfig(up_width=8, down_width=5, max_hidden=20, max_ffn=36, form="dsp"))
+    units=UnitsConfig(up_width=8, down_width=5, max_hidden=20, max_ffn=36, form="dsp"),
+    system=None)
 
 
 @pytest.fixture(scope="module")

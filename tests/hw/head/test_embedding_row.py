@@ -47,8 +47,10 @@ def image(config, codes):
 
 def run(config, tokens, n, stall=0.0, latency=2, build=EmbeddingRow):
     dut, got, asked, logs = build(config), [], [], ([], [])
-    codes = matrix(config)[:, :n]
-    beats, tiles = image(config, codes), -(-n // config.width)
+    tiles = -(-n // config.width)
+    codes = matrix(config)[:, :tiles * config.width]
+    codes[:, n:n + -n % config.lanes] = 0
+    beats = image(config, codes)  # what lies beyond the last beat is not zero
 
     async def commands(ctx):
         await send(ctx, dut.i_command, [
