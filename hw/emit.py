@@ -16,7 +16,7 @@ LINT_WAIVERS = {
     "WIDTHEXPAND": "constants are written without their leading zeros",
     'WIDTHTRUNC -file "*" -match "Logical operator LOGNOT*"':
         "of a vector, !x is how a comparison with zero is written",
-    'WIDTHTRUNC -file "*" -match "Operator ASSIGNW expects * generates * bits*"':
+    'WIDTHTRUNC -file "*" -match "Operator ASSIGNW expects * RHS\'s SHIFT* generates *"':
         "the low bits of a shift are what is meant; Amaranth writes no other truncation",
     "VARHIDDEN": "a part and a signal inside it may have one name: each module has its own",
     "CMPCONST": "a limit that a value cannot exceed is compared with as any other",
@@ -30,6 +30,10 @@ _CLOCK_AND_RESET = {"clk": ClockSignal, "rst": ResetSignal}
 
 
 _ESCAPED = re.compile(r"\\(\S*\[\S*) ")
+_BLANK = re.compile(r"  initial begin\n((?:    \S+\[\d+\] = \d+'h0+;\n)+)  end\n")
+_LARGE = 4096
+"""Words from which on a memory of zeros is left to power up as it does, in Verilog for synthesis:
+yosys reads its initial values in a time that grows with their square."""
 
 
 def _plain_names(text):
@@ -49,6 +53,11 @@ def _plain_names(text):
     return _ESCAPED.sub(lambda match: names[match[1]] + " ", text)
 
 
+def _without_blanks(text):
+    """Return Verilog in which no large memory has zeros as its initial content."""
+    return _BLANK.sub(lambda match: match[0] if match[1].count("\n") < _LARGE else "", text)
+
+
 class _Emission:
     """Platform of one emission: the modules that are emitted once, by class and configuration."""
 
@@ -58,8 +67,9 @@ class _Emission:
         self.modules = {}
 
     def convert(self, component, name):
-        return _plain_names(verilog.convert(component, name=name, platform=self, emit_src=False,
+        text = _plain_names(verilog.convert(component, name=name, platform=self, emit_src=False,
                                             strip_internal_attrs=True))
+        return text if self.family == "generic" else _without_blanks(text)
 
     def stub(self, kind, *config):
         """Return an instance of the module that ``kind(*config)`` becomes."""
@@ -105,7 +115,8 @@ def emit_verilog(component, name, family="generic"):
     """Return the Verilog of `component` as module `name`: the same text for the same input.
 
     `family` ``"ecp5"`` lets components use cells of that family where yosys does not infer them;
-    such Verilog is for synthesis.  For every other family the text is plain Verilog.
+    such Verilog is for synthesis.  For every other family the text is plain Verilog, in which large
+    memories of zeros say so for ``"generic"`` only.
 
     Other modules in the text have names that begin with `name` as well.  Ports are flat:
     ``i_x__payload``, ``i_x__valid``, ``i_x__ready``, ``clk`` and ``rst`` (synchronous, active
