@@ -28,6 +28,8 @@ class _Family(NamedTuple):
     """LUTs of the base-3 unpacker for one trit; the other packing takes none."""
     acc_bit: float
     """LUTs for each bit of each row's accumulator and output register."""
+    set_bit: float
+    """LUTs that such a bit takes more where accumulators of several tokens are kept in LUTs."""
     fixed: float
     """LUTs of control, whatever the geometry."""
     units: float
@@ -37,9 +39,9 @@ class _Family(NamedTuple):
 
 
 _FAMILIES = {
-    "xc7": _Family("LUT6", 0.0, 1.8, 4.5, 2.0, 150, 1.0, 72, 512),
-    "ecp5": _Family("LUT4", 0.5, 2.7, 11.5, 4.0, 200, 2.1, 36, 512),
-    "ice40": _Family("LUT4", 1.0, 2.0, 15.0, 4.0, 150, 2.5, 16, 256),
+    "xc7": _Family("LUT6", 0.0, 1.8, 4.5, 2.0, 1.0, 150, 1.0, 72, 512),
+    "ecp5": _Family("LUT4", 0.5, 2.7, 11.5, 4.0, 2.0, 200, 2.1, 36, 512),
+    "ice40": _Family("LUT4", 1.0, 2.0, 15.0, 4.0, 8.0, 150, 2.5, 16, 256),
 }
 _FAMILIES["generic"] = _FAMILIES["xc7"]
 
@@ -74,15 +76,10 @@ def _units_bits(config: AcceleratorConfig) -> int:
     return config.gated_ffn.gate_up.memory_bits + sums + 8 * config.masked_linear.max_n
 
 
-def _tile_memory_words(array: ArrayConfig) -> int:
-    """Words of the double-buffered tile memory; an address is digit, tile, bank in whole bits."""
-    return 2 * array.max_digits << (array.max_tiles - 1).bit_length()
-
-
 def _tile_memory_bits(array: ArrayConfig, family: _Family) -> int:
     """Bits of the whole blocks that the tile memory takes."""
     blocks = (_ceil_div(array.lanes * array.digit_bits, family.block_width)
-              * _ceil_div(_tile_memory_words(array), family.block_depth))
+              * _ceil_div(array.tile_words, family.block_depth))
     return blocks * family.block_width * family.block_depth
 
 
@@ -92,8 +89,9 @@ def estimate(config: AcceleratorConfig) -> Estimate:
     array = config.array
     lane = family.mac + family.digit_bit * array.digit_bits
     trit = family.trit if array.packing == "base3" else 0.0
+    sets = family.set_bit if array.batch > 1 else 0.0
     luts = (array.macs_per_cycle * (lane + trit)
-            + array.rows * array.acc_bits * family.acc_bit + family.fixed)
+            + array.rows * array.acc_bits * (family.acc_bit + sets) + family.fixed)
     bits = _tile_memory_bits(array, family)
     if config.units is not None:
         luts += family.units * _units_luts(config.units)
@@ -119,11 +117,35 @@ def capacity_problems(config: AcceleratorConfig) -> list[tuple[str, str]]:
         problems.append((knob, value, _shortage(luts, target.luts, knob,
                                                 config.units is not None)))
     if target.memory_bits and need.memory_bits > target.memory_bits:
-        # Blocks side by side make a wide word, blocks behind each other a long vector.
-        deep = _tile_memory_words(array) > _FAMILIES[target.family].block_depth
-        knob, value = ("max_k", array.max_k) if deep else ("lanes", array.lanes)
+        # Blocks side by side make a wide word, blocks behind each other long or several vectors.
+        deep = array.tile_words > _FAMILIES[target.family].block_depth
+        knob, value = (("lanes", array.lanes) if not deep else ("batch", array.batch)
+                       if array.batch > 1 else ("max_k", array.max_k))
         bits = f"{need.memory_bits:,} bits of block RAM"
         problems.append((knob, value, _shortage(bits, target.memory_bits, knob,
                                                 config.units is not None)))
     return [(f"array.{knob}", f"array.{knob} = {value} is too much for {target.name}: {shortage}")
-            for knob, value, shortage in problems]
+            for knob, value, shortage in problems] + _system_problems(config, need.memory_bits)
+
+
+def _system_problems(config: AcceleratorConfig, others: int) -> list[tuple[str, str]]:
+    """Name what is too large of KV cache and image, beside `others` bits of block RAM."""
+    target, system = config.target, config.system
+    if config.units is None or system is None or not target.memory_bits:
+        return []
+    cache = config.attention.cache
+    try:
+        cache.check_fits(target.memory_bits, target.name)
+    except ValueError as error:
+        return [("window", f"window = {config.window} is too much for {target.name}: {error}")]
+    beat = config.decoder.port.beat_bits
+    image = system.depth * beat if system.memory == "block" else 0
+    left = target.memory_bits - cache.memory_bits - others
+    if image <= left:
+        return []
+    problem = (f"system.depth = {system.depth} is too much for {target.name}: the image takes "
+               f"{image:,} bits of block RAM, beside the KV cache ({cache.memory_bits:,}) and what "
+               f"else is there ({others:,}) {max(left, 0):,} are left; lower it to "
+               f"{max(left, 0) // beat:,}, or lower the window, or put the image behind a bus by "
+               "system.memory = axi, or leave the system out by system = false")
+    return [("system.depth", problem)]

@@ -9,10 +9,12 @@ is in :mod:`golden_model.accelerator_config`.
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = [
     "ArrayConfig",
+    "MAX_BATCH",
     "ModelShape",
     "Numerics",
     "TernaryDotConfig",
@@ -29,6 +31,10 @@ TRITS_PER_BYTE = 5
 
 DIGIT_WEIGHT_BITS = 4
 """An activation of two digits is ``(high << 4) + low``."""
+
+
+MAX_BATCH = 4
+"""Most activation vectors that share a beat of weights."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -57,11 +63,20 @@ def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+_LATER = {"later": True}
+"""Metadata of a field that came later: it counts in the hash once it is not its default."""
+
+
+def _hashed_fields(config: Any) -> dict[str, Any]:
+    return {one.name: getattr(config, one.name) for one in dataclasses.fields(config)
+            if "later" not in one.metadata or getattr(config, one.name) != one.default}
+
+
 def config_hash(config: object) -> str:
     """First 16 hexadecimal digits of SHA-256 over the configuration's canonical JSON."""
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"config_hash takes a configuration object, not {config!r}")
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(config, default=_hashed_fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -230,6 +245,8 @@ class ArrayConfig:
     max_m: int = 4096
     """Most output rows of one command; sets the width of the row-block counter."""
     acc_bits: int = 24
+    batch: int = field(default=1, metadata=_LATER)
+    """Most activation vectors of one command, which share each beat of weights."""
 
     def __post_init__(self) -> None:
         _at_least(self, rows=1, max_k=1, max_m=1, acc_bits=2)
@@ -242,6 +259,11 @@ class ArrayConfig:
                  f"{self.max_k} without overflow, not {self.acc_bits}; raise acc_bits or lower "
                  "max_k")
         _require(self.acc_bits <= 48, f"acc_bits must be at most 48, not {self.acc_bits}")
+        _at_least(self, batch=1)
+        _require(self.batch <= MAX_BATCH, f"batch must be at most {MAX_BATCH}, not {self.batch}")
+        most = (1 << 20) // self.max_k
+        _require(self.batch <= most, f"batch must be at most {most} for max_k = {self.max_k} (a "
+                 f"tile memory of {1 << 20} elements), not {self.batch}; lower batch or max_k")
 
     @property
     def dot(self) -> TernaryDotConfig:
@@ -273,6 +295,12 @@ class ArrayConfig:
     def max_blocks(self) -> int:
         """Row blocks of ``rows`` outputs in the largest command."""
         return _ceil_div(self.max_m, self.rows)
+
+    @property
+    def tile_words(self) -> int:
+        """Addresses of the activation memory: two banks of `batch` vectors, indices whole bits."""
+        indices = self.max_digits, self.max_tiles, self.batch
+        return 2 << sum((count - 1).bit_length() for count in indices)
 
     @property
     def core_latency(self) -> int:

@@ -21,7 +21,7 @@ class Job:
     trits: np.ndarray
     """Weights [M, K] in {-1, 0, 1}."""
     codes: np.ndarray
-    """Activations [K]; with `reuse` those of the job before."""
+    """Activations [K], or [tokens, K] of a batch; with `reuse` those of the job before."""
     digits: int = 1
     reuse: bool = False
 
@@ -30,8 +30,8 @@ class Job:
 class JobResult:
     """What the simulation gave for one job; cycles count from the end of reset."""
 
-    sums: list[int]
-    """Results [M]."""
+    sums: list
+    """Results [M], or [tokens][M] for activations [tokens, K]."""
     first_beat: int
     """Cycle of the first multiplication."""
     last_beat: int
@@ -39,7 +39,7 @@ class JobResult:
     busy: int
     """Cycles from the first to the last multiplication in which weights were multiplied."""
     outputs: list[int]
-    """Cycle in which each row block's results were taken."""
+    """Cycle in which each row block's results, of each token, were taken."""
     predicted: list[int]
     """The same from the cycle model."""
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import cocotb
+import numpy as np
 from cocotb.clock import Clock
 
 from golden_model.config import ArrayConfig
@@ -38,8 +39,8 @@ class Stimulus:
     """Payloads of all jobs as integers, and what must come out."""
 
     def __init__(self, config, jobs):
-        self.commands = [command_for(config, *job.trits.shape, job.digits, job.reuse)
-                         for job in jobs]
+        self.commands = [command_for(config, *job.trits.shape, job.digits, job.reuse,
+                                     np.atleast_2d(job.codes).shape[0]) for job in jobs]
         beats = {}
         self.weights, self.words, self.results = [], [], []
         for job in jobs:
@@ -61,12 +62,14 @@ def report(config, jobs, commands, payloads, taken, predicted, fires):
     sums = to_lanes(payloads, config.rows, config.acc_bits)
     block = beat = 0
     for job, command in zip(jobs, commands):
-        beats = fires[beat:beat + command.blocks * command.tiles * command.digits]
-        blocks = slice(block, block + command.blocks)
-        yield {"sums": sums[blocks].reshape(-1)[:len(job.trits)].tolist(),
+        beats = fires[beat:beat + command.blocks * command.words]
+        blocks = slice(block, block + command.blocks * command.tokens)
+        by_token = sums[blocks].reshape(command.blocks, command.tokens, -1).swapaxes(0, 1)
+        vectors = by_token.reshape(command.tokens, -1)[:, :len(job.trits)].tolist()
+        yield {"sums": vectors if job.codes.ndim > 1 else vectors[0],
                "first_beat": beats[0], "last_beat": beats[-1], "busy": len(beats),
                "outputs": taken[blocks], "predicted": predicted[blocks]}
-        block += command.blocks
+        block += command.blocks * command.tokens
         beat += len(beats)
 
 
@@ -83,8 +86,7 @@ async def run_array_jobs(dut, config, jobs, *, prefix="", stalls=None):
     stimulus = Stimulus(config, jobs)
     stall = stalls or {}
     layout = layouts.command(config)
-    commands = [pack(layout, {**command._asdict(), "reuse": int(command.reuse)})
-                for command in stimulus.commands]
+    commands = [pack(layout, command.fields(config)) for command in stimulus.commands]
     i_cmd = StreamDriver(dut, prefix + "i_cmd", stall.get("i_cmd"), commands)
     i_x = StreamDriver(dut, prefix + "i_x", stall.get("i_x"), stimulus.words)
     i_w = StreamDriver(dut, prefix + "i_w", stall.get("i_w"), stimulus.weights)

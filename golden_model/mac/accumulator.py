@@ -24,10 +24,19 @@ class BeatTag(NamedTuple):
 
 
 def accumulator(config: ArrayConfig, sums: Ints, high: NDArray[np.bool_],
-                last: NDArray[np.bool_]) -> Ints:
-    """Totals [blocks, rows] of sums [beats, rows], wrapped to ``acc_bits``."""
-    parts = np.cumsum(sums << DIGIT_WEIGHT_BITS * high[:, None].astype(np.int64), axis=0)
-    totals = np.diff(parts[last], axis=0, prepend=0)
+                last: NDArray[np.bool_], token: Ints | None = None) -> Ints:
+    """Totals [blocks, rows] of sums [beats, rows], wrapped to ``acc_bits``.
+
+    Beats of several tokens, if `token` says so, have a total for each; all in the order in which
+    they end.
+    """
+    shifted = sums << DIGIT_WEIGHT_BITS * high[:, None].astype(np.int64)
+    totals = np.zeros_like(sums)
+    for own in range(config.batch):
+        mine = np.flatnonzero(token == own) if token is not None else np.arange(len(sums))
+        ends = last[mine]
+        totals[mine[ends]] = np.diff(np.cumsum(shifted[mine], axis=0)[ends], axis=0, prepend=0)
+    totals = totals[last]
     half = 1 << config.acc_bits - 1
     wrapped: Ints = (totals + half) % (2 * half) - half
     return wrapped

@@ -82,8 +82,8 @@ def layer_table(config: ArrayConfig, models: Mapping[str, tuple[Layer, ...]] = L
         sized = sized_for(config, layers)
         for layer in layers:
             digits = min(layer.digits, sized.max_digits)
-            blocks, tiles, _, _ = command_for(sized, layer.m, layer.k, digits)
-            cycles = blocks * tiles * digits
+            command = command_for(sized, layer.m, layer.k, digits)
+            cycles = command.blocks * command.words
             commands = 3
             span = (array_cycles(sized, layer.m, layer.k, digits, commands)
                     - array_cycles(sized, layer.m, layer.k, digits)) // (commands - 1)

@@ -20,20 +20,20 @@ __all__ = ["ArrayCycles", "Handshakes", "array_cycles", "command_for", "pack_wei
 
 
 def command_for(config: ArrayConfig, m: int, k: int, digits: int = 1,
-                reuse: bool = False) -> Command:
-    """Command for a matrix [m, k].
+                reuse: bool = False, tokens: int = 1) -> Command:
+    """Command for a matrix [m, k] and `tokens` vectors.
 
     Raises
     ------
     ValueError
-        The matrix or the digits exceed what `config` was built for.
+        The matrix, the digits or the tokens exceed what `config` was built for.
     """
     limits = (("m", m, config.max_blocks * config.rows), ("k", k, config.max_k),
-              ("digits", digits, config.max_digits))
+              ("digits", digits, config.max_digits), ("tokens", tokens, config.batch))
     for name, value, most in limits:
         if not 1 <= value <= most:
             raise ValueError(f"{name} must lie in 1..{most} for this array, not {value}")
-    return Command(-(-m // config.rows), -(-k // config.lanes), digits, reuse)
+    return Command(-(-m // config.rows), -(-k // config.lanes), digits, reuse, tokens)
 
 
 def _tiles(config: ArrayConfig, values: Ints) -> Ints:
@@ -58,6 +58,8 @@ def pack_weights(config: ArrayConfig, trits: ArrayLike) -> NDArray[np.uint8]:
 def tile_activations(config: ArrayConfig, codes: ArrayLike, digits: int = 1) -> Ints:
     """Words [tiles * digits, lanes] of a vector [K], the high digit of each tile first.
 
+    Vectors [tokens, K] have the words of the first token, then those of the second and so on.
+
     Raises
     ------
     ValueError
@@ -68,7 +70,7 @@ def tile_activations(config: ArrayConfig, codes: ArrayLike, digits: int = 1) -> 
     if values.size and not (-peak <= values.min() and values.max() < peak):
         raise ValueError(f"codes of {digits} digit(s) must lie in {-peak}..{peak - 1}, not "
                          f"{values.min()}..{values.max()}")
-    tiles = _tiles(config, values)
+    tiles = _tiles(config, values).reshape(-1, config.lanes)
     if digits == 1:
         return tiles
     low = tiles & (1 << DIGIT_WEIGHT_BITS) - 1
@@ -76,20 +78,27 @@ def tile_activations(config: ArrayConfig, codes: ArrayLike, digits: int = 1) -> 
 
 
 def ternary_array(config: ArrayConfig, trits: ArrayLike, codes: ArrayLike) -> Ints:
-    """Results [blocks, rows] of one command, the rows beyond M included (they are zero)."""
-    sums = Linear(np.asarray(trits, np.int8), 1, 128)(np.asarray(codes))
-    return np.pad(sums, (0, -len(sums) % config.rows)).reshape(-1, config.rows)
+    """Results [blocks, rows] of one command, the rows beyond M included (they are zero).
+
+    With codes [tokens, K] they are [blocks * tokens, rows]: those of all tokens for the first block
+    of rows, then for the second.
+    """
+    vectors = np.atleast_2d(np.asarray(codes))
+    sums = Linear(np.asarray(trits, np.int8), 1, 128)(vectors)
+    padded = np.pad(sums, ((0, 0), (0, -sums.shape[1] % config.rows)))
+    by_block: Ints = padded.reshape(len(vectors), -1, config.rows).swapaxes(0, 1)
+    return by_block.reshape(-1, config.rows)
 
 
-def array_cycles(config: ArrayConfig, m: int, k: int, digits: int = 1, commands: int = 1) -> int:
+def array_cycles(config: ArrayConfig, m: int, k: int, digits: int = 1, commands: int = 1,
+                 tokens: int = 1) -> int:
     """Cycles from a command's transfer to that of its last result, both included, without stalls.
 
     For `commands` alike in a row, each with activations of its own: all but the first are loaded
     behind the computation of the one before.
     """
-    blocks, tiles, digits, _ = command_for(config, m, k, digits)
-    load = tiles * digits
-    return 1 + load + commands * blocks * load + config.core_latency + 1
+    command = command_for(config, m, k, digits, tokens=tokens)
+    return 1 + command.words * (1 + commands * command.blocks) + config.core_latency + 1
 
 
 class Handshakes(NamedTuple):
@@ -114,20 +123,24 @@ class ArrayCycles:
         self.core: CoreCycles[BeatTag] = CoreCycles(config)
         self.accumulator = AccumulatorCycles()
         self.beat = 0
-        """Beats of the current run that are done, digits counted."""
+        """Beats of the current run that are done, digits and tokens counted."""
 
     def _next_beat(self) -> tuple[BeatTag | None, bool, bool]:
-        """Beat offered to the core, whether it is its weights' last, and the run's last."""
+        """Beat offered to the core, whether it is its weights' last, and the run's last.
+
+        Weights stay for the digits of the first token, then for those of the second and so on.
+        """
         run = self.loader.run
         if run is None or not self.unpacker.valid:
             return None, False, False
-        blocks, tiles, digits, _ = run.command
+        blocks, tiles, digits, _, tokens = run.command
         position, digit = divmod(self.beat, digits)
+        position, token = divmod(position, tokens)
         block, tile = divmod(position, tiles)
-        last_digit = digit + 1 == digits
+        last_digit, last_token = digit + 1 == digits, token + 1 == tokens
         last = last_digit and tile + 1 == tiles
-        final = block + 1 == blocks
-        return BeatTag(not last_digit, last, final), last_digit, last and final
+        final = last_token and block + 1 == blocks
+        return BeatTag(not last_digit, last, final), last_digit and last_token, last and final
 
     def step(self, cmd: Command | None, x_valid: bool, w_valid: bool, o_ready: bool) -> Handshakes:
         """Return this cycle's answers and go on to the next cycle."""

@@ -15,12 +15,25 @@ class Command(NamedTuple):
     tiles: int
     digits: int = 1
     reuse: bool = False
+    tokens: int = 1
+    """Activation vectors; the port has it if ``config.batch`` is above 1."""
+
+    @property
+    def words(self) -> int:
+        """Words of activations that it computes on: its cycles for each block of rows."""
+        return self.tiles * self.digits * self.tokens
+
+    def fields(self, config: ArrayConfig) -> dict[str, int]:
+        """Payload of ``i_cmd`` by field."""
+        names = [name for name in self._fields if name != "tokens" or config.batch > 1]
+        return {name: int(getattr(self, name)) for name in names}
 
     def clamped(self, config: ArrayConfig) -> "Command":
         """Return what the hardware makes of it: counts raised to 1, lowered to the maximum."""
         return Command(min(max(self.blocks, 1), config.max_blocks),
                        min(max(self.tiles, 1), config.max_tiles),
-                       min(max(self.digits, 1), config.max_digits), self.reuse)
+                       min(max(self.digits, 1), config.max_digits), self.reuse,
+                       min(max(self.tokens, 1), config.batch))
 
 
 class Run(NamedTuple):
@@ -48,7 +61,7 @@ class LoaderCycles:
     @property
     def words(self) -> int:
         """Words that the held command loads."""
-        return self.held.tiles * self.held.digits if self.held and not self.held.reuse else 0
+        return self.held.words if self.held and not self.held.reuse else 0
 
     @property
     def x_ready(self) -> bool:

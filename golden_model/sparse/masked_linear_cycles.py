@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from golden_model.quant import scale_program
-from golden_model.quant_config import SmallFloatUnitConfig
+from golden_model.quant_config import FloatUnitConfig
 from golden_model.sparse.compactor import Emission, beat_counts
 from golden_model.sparse.masked_linear import MaskedVector, masked_codes
 from golden_model.sparse.sparse_product import blocks
@@ -103,7 +103,7 @@ class MaskedLinearCycles:
         Cycles from a request to its first beat on ``i_weights``, at least 1; one beat a cycle.
     """
 
-    def __init__(self, config: MaskedLinearConfig, unit: SmallFloatUnitConfig,
+    def __init__(self, config: MaskedLinearConfig, unit: FloatUnitConfig,
                  latency: int) -> None:
         self.config, self.unit = config, unit
         self._product = _Product(config, latency)
@@ -121,36 +121,55 @@ class MaskedLinearCycles:
         words
             The cycle from which on each beat of both passes is offered; 0 unless given.
         """
-        config, unit, product = self.config, self.unit, self._product
-        n = vector.x.size
-        beats = -(-n // config.lanes)
+        config, unit = self.config, self.unit
+        beats = -(-vector.x.size // config.lanes)
         offered = words or [0] * (2 * beats)
         start = max(command, self._free) + 3  # the program loads four constants
-        product.count = blocks(config.product, m)
-        product.requests, product.weights, product.sums = [], product.weights[-1:], []
-        old = len(product.weights)
-
         taken: list[int] = []
         for arrival in offered[:beats]:
             taken.append(max(arrival, (taken[-1] if taken else start) + 1))
         go = taken[-1] + config.quantiser.statistics_latency
         ratio = go + scale_program.cycles(unit, scale_program.RATIO_OPERATIONS)
         scale = go + scale_program.cycles(unit, scale_program.operations(vector.norm is not None))
-        scale += 1 + unit.latency["mul"] + 1
-
         codes, _ = masked_codes(vector)
-        counts = beat_counts(config.compactor, codes, codes != 0)
-        channels = _Channels(config.compactor, product)
-        if vector.keep is None:
-            self._codes(taken, offered[beats:], ratio + 2,
+        selected = None if vector.keep is None else vector.block
+        return self.finish(beat_counts(config.compactor, codes, codes != 0), m, selected=selected,
+                           command=start, taken=taken, offered=offered[beats:], codes=ratio + 2,
+                           scale=scale)
+
+    def finish(self, counts: list[int], m: int, *, selected: int | None, command: int,
+               taken: list[int], offered: list[int], codes: int, scale: int) -> MaskedCycles:
+        """Cycles of a vector of whose first pass everything is known.
+
+        Parameters
+        ----------
+        counts
+            Codes of each beat that are kept and not zero.
+        selected
+            Elements that are selected together, 0 for all; None without a selection.
+        command, taken
+            Transfers of the command and of the first pass.
+        offered, codes
+            The cycle from which on each beat of the second pass is offered; that from which on they
+            are taken.
+        scale
+            Transfer of the quantiser's scale.
+        """
+        product, scale = self._product, scale + 1 + self.unit.latency["mul"] + 1
+        product.count = blocks(self.config.product, m)
+        product.requests, product.weights, product.sums = [], product.weights[-1:], []
+        old = len(product.weights)
+        channels, beats = _Channels(self.config.compactor, product), len(counts)
+        if selected is None:
+            self._codes(taken, offered, codes,
                         lambda beat, cycle: channels.offer(cycle, counts[beat], beat == beats - 1))
         else:
-            selection = _Selection(config, channels, counts, vector.block, start + 1,
+            selection = _Selection(self.config, channels, counts, selected, command + 1,
                                    self._cleared)
-            self._codes(taken, offered[beats:], ratio + 2, selection.load)
+            self._codes(taken, offered, codes, selection.load)
             self._cleared = selection.cleared
         self._free = max(product.sums[-1], scale) + 2
-        return MaskedCycles(start, taken, product.requests, product.weights[old:], product.sums,
+        return MaskedCycles(command, taken, product.requests, product.weights[old:], product.sums,
                             scale)
 
     def _codes(self, taken: list[int], offered: list[int], now: int,

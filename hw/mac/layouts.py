@@ -6,12 +6,18 @@ from amaranth.lib import data
 
 from golden_model.config import ArrayConfig, TernaryDotConfig
 
-__all__ = ["address", "command", "dot_operands", "index", "result", "run", "sums", "tag", "weights",
-           "word"]
+__all__ = ["address", "beat_tag", "command", "dot_operands", "index", "result", "run", "sums",
+           "tag", "weights", "word"]
 
 tag = data.StructLayout({"high": 1, "last": 1, "final": 1})
 """What goes with a beat: its digit is a high one; it ends a block of rows; that block is the
 command's last."""
+
+
+def beat_tag(config: ArrayConfig):
+    """Return `tag`, with a batch also the beat's token and whether it is its block's first."""
+    first = {"first": 1} if config.batch > 1 else {}
+    return data.StructLayout({**tag.members, **_token(config), **first})
 
 
 def dot_operands(config: TernaryDotConfig):
@@ -29,12 +35,18 @@ def index(count):
 
 def command(config: ArrayConfig):
     """Return counts, from 1, and whether the previous command's activations serve again."""
+    more = {"tokens": range(config.batch + 1)} if config.batch > 1 else {}
     return data.StructLayout({
         "blocks": range(config.max_blocks + 1),
         "tiles": range(config.max_tiles + 1),
         "digits": range(config.max_digits + 1),
         "reuse": 1,
+        **more,
     })
+
+
+def _token(config: ArrayConfig):
+    return {"token": range(config.batch)} if config.batch > 1 else {}
 
 
 def run(config: ArrayConfig):
@@ -44,6 +56,7 @@ def run(config: ArrayConfig):
         "tile": index(config.max_tiles),
         "digit": index(config.max_digits),
         "bank": 1,
+        **_token(config),
     })
 
 
@@ -53,6 +66,7 @@ def address(config: ArrayConfig):
         "digit": index(config.max_digits),
         "tile": index(config.max_tiles),
         "bank": 1,
+        **_token(config),
     })
 
 

@@ -23,9 +23,9 @@ class TileLoader(wiring.Component):
 
     A command is accepted at any time unless one is held already.  A held command with ``reuse``
     turns into a run as soon as there is room for one; another first loads ``tiles * digits`` words
-    into the bank that the last one did not use, once no run needs that bank, one word a cycle.  The
-    run is offered the cycle after its last word.  Two runs are kept, so that the next one is always
-    there when the current one ends.
+    (for each of its ``tokens``, if ``config.batch`` is above 1) into the bank that the last one did
+    not use, once no run needs that bank, one word a cycle.  The run is offered the cycle after its
+    last word.  Two runs are kept, so that the next one is always there when the current one ends.
 
     ``i_cmd.ready`` depends combinationally on ``i_x.valid`` and ``o_x.ready`` (a command can take
     the place of one whose last word is just accepted), ``i_x.ready`` on ``o_x.ready``.
@@ -35,7 +35,7 @@ class TileLoader(wiring.Component):
     i_cmd : :py:`In(stream.Signature(StructLayout({"blocks", "tiles", "digits", "reuse"})))`
         Counts from 1; 0 is taken as 1, a count above the configuration's maximum as the maximum.
     i_x : :py:`In(stream.Signature(ArrayLayout(signed(digit_bits), lanes)))`
-        Words of the commands without ``reuse``: tile by tile, the high digit first.
+        Words of the commands without ``reuse``: token by token, tile by tile, the high digit first.
     o_x : :py:`Out(stream.Signature(StructLayout({"address", "x"})))`
         To the core's storage.
     o_run : :py:`Out(stream.Signature(StructLayout({"block", "tile", "digit", "bank"})))`
@@ -57,6 +57,7 @@ class TileLoader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, cmd = self.config, self.i_cmd.p
+        batched = config.batch > 1
 
         held = Signal()  # a command is held ...
         reuse = Signal()
@@ -77,11 +78,17 @@ class TileLoader(wiring.Component):
                 asked.tile.eq(clamped(cmd.tiles, config.max_tiles)),
                 asked.digit.eq(clamped(cmd.digits, config.max_digits)),
             ]
+            if batched:
+                m.d.sync += asked.token.eq(clamped(cmd.tokens, config.batch))
         m.d.comb += self.i_cmd.ready.eq(~held | done)
 
         tile = Signal.like(run.tile)
         digit = Signal.like(run.digit)
         last = (tile == run.tile) & (digit == run.digit)
+        if batched:
+            token = Signal.like(run.token)
+            last_tile, last = last, last & (token == run.token)
+            m.d.comb += self.o_x.p.address.token.eq(token)
         may_load = held & ~reuse & ~busy & ~(last & spare_valid)
         m.d.comb += [
             self.o_x.valid.eq(self.i_x.valid & may_load),
@@ -98,6 +105,11 @@ class TileLoader(wiring.Component):
             m.d.sync += digit.eq(digit + 1)
             with m.If(digit == run.digit):
                 m.d.sync += [digit.eq(0), tile.eq(tile + 1)]
+            if batched:
+                with m.If(last_tile):
+                    m.d.sync += [tile.eq(0), token.eq(token + 1)]
+                with m.If(last):
+                    m.d.sync += token.eq(0)
             with m.If(last):
                 m.d.sync += [tile.eq(0), bank.eq(~bank)]
 

@@ -12,6 +12,8 @@ from hw.sparse.compactor import channel_layout
 __all__ = ["SparseProduct", "sums_layout"]
 
 _CODE_BITS = 8
+_FEW = 2
+"""Blocks up to which sums are kept in registers."""
 _SHALLOW = 32
 
 
@@ -104,12 +106,6 @@ class SparseProduct(wiring.Component):
         width, bits = self.config.width, self.config.sum_bits
         m.submodules.unpacker = unpacker = TritUnpacker(self.config.unpacker)
         wiring.connect(m, wiring.flipped(self.i_weights), unpacker.i)
-        # Distributed memory costs more LUTs than a block RAM is worth, unless it is shallow.
-        style = {"ram_style": "block"} if self.config.max_blocks > _SHALLOW else {}
-        m.submodules.sums = cells = memory.Memory(shape=data.ArrayLayout(signed(bits), width),
-                                                  depth=self.config.max_blocks, init=[],
-                                                  attrs=style)
-        write, read = cells.write_port(), cells.read_port()
 
         advance = ~self.o.valid | self.o.ready
         block = Signal(range(self.config.max_blocks))
@@ -122,7 +118,6 @@ class SparseProduct(wiring.Component):
             column_ends.eq(block == self.i_command.p.blocks - 1),
             queue.r_en.eq(step & column_ends),
             self.i_command.ready.eq(step & column_ends & head.last),
-            read.en.eq(step), read.addr.eq(block),
         ]
         with m.If(step):
             m.d.sync += block.eq(Mux(column_ends, 0, block + 1))
@@ -131,15 +126,15 @@ class SparseProduct(wiring.Component):
 
         # The terms of a beat, while its sums are read.  A complement lacks one to be the negative.
         adding, adding_last, adding_ends = Signal(), Signal(), Signal()
-        start, single = Signal(), Signal()
+        start = Signal()
         adding_block = Signal.like(block, reset_less=True)
+        written = Signal(data.ArrayLayout(signed(bits), width))
+        before = self.sums(m, step, block, adding & advance, adding_block, written)
         with m.If(advance):
             m.d.sync += adding.eq(step)
         with m.If(step):
             m.d.sync += [adding_last.eq(head.last), adding_ends.eq(column_ends),
-                         start.eq(first), adding_block.eq(block),
-                         # A column of one beat: the sums are not in the memory yet.
-                         single.eq(self.i_command.p.blocks == 1)]
+                         start.eq(first), adding_block.eq(block)]
         sums = []
         for n, trit in enumerate(unpacker.o.payload):
             trit = Value.cast(trit)
@@ -151,17 +146,35 @@ class SparseProduct(wiring.Component):
                             & trit[0].replicate(_CODE_BITS)),
                     lacks.eq(trit.all()),
                 ]
-            base = Mux(single, self.o.p.sums[n], read.data[n]) & (~start).replicate(bits)
+            base = before[n] & (~start).replicate(bits)
             # The carry enters through a column below: no second adder.
             total = Cat(C(1, 1), base).as_signed() + Cat(lacks, term).as_signed()
             sums.append(total[1:bits + 1])
-        m.d.comb += [
-            write.en.eq(adding & advance),
-            write.addr.eq(adding_block),
-            Value.cast(write.data).eq(Cat(sums)),
-        ]
+        m.d.comb += Value.cast(written).eq(Cat(sums))
         with m.If(advance):
             m.d.sync += self.o.valid.eq(adding & adding_last)
             with m.If(adding):
                 m.d.sync += [Value.cast(self.o.p.sums).eq(Cat(sums)),
                              self.o.p.last.eq(adding_ends)]
+
+    def sums(self, m, step, block, writing, adding_block, written):
+        """Keep the sums; return those of the block that `step` named, a cycle later."""
+        shape, blocks = written.shape(), self.config.max_blocks
+        if blocks <= _FEW:
+            # Registers, read where they are added to, take no LUT more than memory's output would.
+            cells = [Signal(shape, name=f"sums_{n}", reset_less=True) for n in range(blocks)]
+            for n, cell in enumerate(cells):
+                with m.If(writing & (adding_block == n)):
+                    m.d.sync += cell.eq(written)
+            return data.View(shape, Array(Value.cast(cell) for cell in cells)[adding_block])
+        # Distributed memory costs more LUTs than a block RAM is worth, unless it is shallow.
+        style = {"ram_style": "block"} if blocks > _SHALLOW else {}
+        m.submodules.sums = cells = memory.Memory(shape=shape, depth=blocks, init=[], attrs=style)
+        write, read = cells.write_port(), cells.read_port()
+        single = Signal()
+        with m.If(step):
+            # A column of one beat: the sums are not in the memory yet.
+            m.d.sync += single.eq(self.i_command.p.blocks == 1)
+        m.d.comb += [read.en.eq(step), read.addr.eq(block), write.en.eq(writing),
+                     write.addr.eq(adding_block), write.data.eq(written)]
+        return data.View(shape, Mux(single, Value.cast(self.o.p.sums), Value.cast(read.data)))

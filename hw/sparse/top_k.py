@@ -6,6 +6,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.sparse_config import TopKConfig
+from hw.mac.trit_unpacker import table
 from hw.sparse.block_select import BlockSelect
 from hw.sparse.compactor import Compactor, channel_layout
 from hw.sparse.histogram_select import HistogramSelect
@@ -34,6 +35,14 @@ def magnitude(code):
     """``abs(code)`` of a signed 8-bit code, 0..128."""
     sign = code[-1]
     return ((Value.cast(code) ^ sign.replicate(8)) + sign)[:8]
+
+
+def count(bits):
+    """How many of some bits are set: four to a table, so that few adders follow each other."""
+    if len(bits) <= 4:
+        return table(bits, len(bits).bit_length(), int.bit_count) if len(bits) else C(0, 1)
+    half = len(bits) + 1 >> 1
+    return count(bits[:half]) + count(bits[half:])
 
 
 class TopK(wiring.Component):
@@ -192,17 +201,20 @@ class TopK(wiring.Component):
         lanes = len(present)
         left = Signal(range(lanes + 1))  # ties that may still be kept, as far as lanes can tell
         m.d.comb += left.eq(Mux(spare < 0, 0, Mux(spare >= lanes, lanes, spare + 1)))
-        above, ties = [], []
+        above, ties = Signal(lanes), Signal(lanes)
         for lane, code in enumerate(codes):
             size = Signal(8, name=f"size_{lane}")
-            m.d.comb += size.eq(magnitude(code))
-            tie = present[lane] & (size == threshold)
-            above.append(present[lane] & (size > threshold))
-            ties.append(tie & (sum(ties, C(0, 1)) < left))
+            m.d.comb += [size.eq(magnitude(code)),
+                         ties[lane].eq(present[lane] & (size == threshold)),
+                         above[lane].eq(present[lane] & (size > threshold))]
+        # Ties ahead of a lane are all kept as long as there are fewer of them than may be.
         tied = Signal(lanes)
-        m.d.comb += tied.eq(Cat(ties))
-        with m.If(advance):
-            m.d.sync += spare.eq(spare - sum(tied))
+        m.d.comb += tied.eq(Cat(tie & (count(ties[:lane]) < left)
+                                for lane, tie in enumerate(ties)))
+        rest = Signal(signed(len(spare) + 1))
+        m.d.comb += rest.eq(spare - count(ties))
+        with m.If(advance & (spare >= 0)):
+            m.d.sync += spare.eq(Mux(rest < 0, -1, rest))
         # An element that is zero is kept only if the threshold is zero, and then as a tie.
         dropped = drop_zeros & (threshold == 0)
-        return Cat(above) | tied, Cat(above) | (tied & ~dropped.replicate(lanes))
+        return above | tied, above | (tied & ~dropped.replicate(lanes))

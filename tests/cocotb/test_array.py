@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ def jobs_of(shapes, seed):
 def check(config, jobs, **options):
     results, _ = run_array(config, jobs, **options)
     for job, result in zip(jobs, results):
-        assert result.sums == (job.trits @ job.codes.astype(int)).tolist()
+        assert result.sums == (job.codes.astype(int) @ job.trits.T).tolist()
         assert result.outputs == result.predicted
     return results
 
@@ -45,6 +47,19 @@ def test_two_bit_weights_on_icarus(icarus):
     config = ArrayConfig(rows=3, lanes=4, packing="2bit", digit_bits=4, max_k=40, max_m=20)
     jobs = [Job(j.trits, np.clip(j.codes, -8, 7), 1, j.reuse) for j in jobs_of(SHAPES, seed=2)]
     check(config, jobs, simulator=icarus, stalls={"i_x": 0.3, "o": 0.3})
+
+
+@pytest.mark.cocotb
+@pytest.mark.parametrize("stalls", [{}, {"i_cmd": 0.3, "i_x": 0.3, "i_w": 0.5, "o": 0.5}], ids=str)
+def test_three_tokens_share_each_beat_on_icarus(icarus, stalls):
+    config = dataclasses.replace(TINY, batch=3)
+    jobs, rng = [], np.random.default_rng(4)
+    for n, job in enumerate(jobs_of(SHAPES, seed=4)):
+        peak = 128 if job.digits == 2 else 16
+        codes = jobs[-1].codes if job.reuse else rng.integers(-peak, peak,
+                                                              (3 - n % 3, len(job.codes)))
+        jobs.append(dataclasses.replace(job, codes=codes))
+    check(config, jobs, simulator=icarus, stalls=stalls)
 
 
 @pytest.mark.cocotb

@@ -61,10 +61,47 @@ def test_every_limit_that_is_passed_is_named() -> None:
     assert "it has 1,171,456; lower array.max_k" in memory
 
 
+def test_a_batch_takes_memory_and_luts_and_is_what_to_lower() -> None:
+    one, four = changed("icebreaker", max_k=2048), changed("icebreaker", max_k=2048, batch=4)
+    assert estimate(four).memory_bits == 4 * estimate(one).memory_bits
+    assert estimate(four).luts > estimate(one).luts
+    small = dataclasses.replace(one.target, memory_bits=estimate(four).memory_bits - 1)
+    assert capacity_problems(replace(one, target=small)) == []
+    (knob, message), = capacity_problems(replace(four, target=small))
+    assert (knob, message.split(":")[0]) == (
+        "array.batch", "array.batch = 4 is too much for up5k")
+    assert message.endswith("lower array.batch")
+
+
 def test_the_limit_itself_still_fits() -> None:
-    need = estimate(PRESETS["ulx3s"])
-    assert need.luts > estimate(replace(PRESETS["ulx3s"], units=None)).luts
+    alone = replace(PRESETS["ulx3s"], system=None)
+    need = estimate(alone)
+    assert need.luts > estimate(replace(alone, units=None)).luts
     exact = dataclasses.replace(TARGETS["ecp5-85f"], luts=need.luts, memory_bits=need.memory_bits)
-    assert capacity_problems(replace(PRESETS["ulx3s"], target=exact)) == []
+    assert capacity_problems(replace(alone, target=exact)) == []
     short = dataclasses.replace(exact, luts=need.luts - 1, memory_bits=need.memory_bits - 1)
-    assert len(capacity_problems(replace(PRESETS["ulx3s"], target=short))) == 2
+    assert len(capacity_problems(replace(alone, target=short))) == 2
+
+
+def test_cache_and_image_count_too() -> None:
+    config = PRESETS["ulx3s"]
+    assert config.system is not None
+    most = config.target.memory_bits - estimate(config).memory_bits
+    cache, beat = config.attention.cache.memory_bits, config.decoder.port.beat_bits
+    deepest = (most - cache) // beat
+
+    def problems(**system: object) -> list[tuple[str, str]]:
+        return capacity_problems(replace(config, system=dataclasses.replace(
+            config.system, **system)))
+    assert problems(depth=deepest) == []
+    (knob, told), = problems(depth=deepest + 1)
+    assert knob == "system.depth"
+    assert f"{(deepest + 1) * beat:,} bits" in told
+    assert f"lower it to {deepest:,}," in told
+    assert problems(depth=deepest, secded=True)[0][0] == "system.depth"
+    assert problems(depth=deepest + 1, memory="axi") == []
+    (knob, told), = capacity_problems(replace(config, window=2048))
+    large = replace(config, window=2048).attention.cache.memory_bits
+    assert knob == "window"
+    assert f"{large} bits" in told
+    assert "or kv_bits" in told

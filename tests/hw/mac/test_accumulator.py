@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import numpy as np
 import pytest
 from amaranth import Module
@@ -7,6 +9,7 @@ from golden_model.config import ArrayConfig
 from golden_model.mac.accumulator import AccumulatorCycles, BeatTag, accumulator
 from hw.mac.accumulator import Accumulator
 from sim.simulator import run_cycles
+from tests.mutants import mutant
 
 CONFIG = ArrayConfig(rows=3, lanes=4, max_k=16, acc_bits=13)
 
@@ -21,6 +24,13 @@ def check_accumulator(config=CONFIG, component=Accumulator, stall=0.0, beats=80)
     last = rng.random(beats) < 0.4
     last[-1] = True
     tags = [BeatTag(bool(a), bool(b), n % 3 == 0) for n, (a, b) in enumerate(zip(high, last))]
+    tokens, firsts = np.zeros(beats, int), np.zeros(beats, bool)
+    if config.batch > 1:
+        tokens = rng.integers(0, config.batch, beats)
+        begins = set(range(config.batch))
+        for n, token in enumerate(tokens.tolist()):
+            firsts[n] = token in begins
+            (begins.add if last[n] else begins.discard)(token)
     model, position = AccumulatorCycles(), [0]
 
     def check(seen):
@@ -31,12 +41,14 @@ def check_accumulator(config=CONFIG, component=Accumulator, stall=0.0, beats=80)
         position[0] += i_valid and i_ready
         model.tick(tag, bool(o_ready))
 
-    payloads = [{"sums": row, "tag": {name: int(bit) for name, bit in tag._asdict().items()}}
-                for row, tag in zip(sums.tolist(), tags)]
+    payloads = [{"sums": row, "tag": {
+        **{name: int(bit) for name, bit in tag._asdict().items()},
+        **({"token": token, "first": int(first)} if config.batch > 1 else {})}}
+                for row, tag, token, first in zip(sums.tolist(), tags, tokens.tolist(), firsts)]
     taken = run_cycles(component(config), {"i": payloads}, {"o": int(last.sum())}, stall=stall,
                        rng=rng, check=check)["o"]
     got = [[payload.sums[row] for row in range(config.rows)] for _, payload in taken]
-    assert got == accumulator(config, sums, high, last).tolist()
+    assert got == accumulator(config, sums, high, last, tokens).tolist()
     assert [payload.last for _, payload in taken] == [tag.final for tag in tags if tag.last]
 
 
@@ -45,6 +57,21 @@ def check_accumulator(config=CONFIG, component=Accumulator, stall=0.0, beats=80)
 def test_matches_golden_model_in_value_and_cycle(stall, digit_bits):
     check_accumulator(ArrayConfig(rows=3, lanes=4, max_k=16, acc_bits=13, digit_bits=digit_bits),
                       stall=stall)
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("batch", [2, 3, 4])
+def test_tokens_do_not_mix(batch, stall):
+    check_accumulator(dataclasses.replace(CONFIG, batch=batch), stall=stall)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("Mux(tag.first, 0, sets.read[n])", "sets.read[n]"),
+    ("write.en.eq(self.i.valid & self.i.ready)", "write.en.eq(self.i.valid)"),
+    ("depth=self.config.batch", "depth=self.config.batch - 1")])
+def test_planted_bug_among_tokens_is_found(old, new):
+    with pytest.raises(AssertionError):
+        check_accumulator(dataclasses.replace(CONFIG, batch=3), mutant(Accumulator, old, new), 0.5)
 
 
 def test_single_row():
@@ -93,7 +120,7 @@ class WrongFinal(Mutant):
         m.d.comb += self.o.p.last.eq(1)
 
 
-@pytest.mark.parametrize("mutant", [Eager, Lazy, WrongFinal])
-def test_planted_bug_is_found(mutant):
+@pytest.mark.parametrize("broken", [Eager, Lazy, WrongFinal])
+def test_planted_bug_is_found(broken):
     with pytest.raises(AssertionError):
-        check_accumulator(component=mutant, stall=0.5)
+        check_accumulator(component=broken, stall=0.5)

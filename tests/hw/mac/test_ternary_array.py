@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden_model.config import ArrayConfig
+from golden_model.config import ArrayConfig, config_hash
 from golden_model.mac.ternary_array import (
     ArrayCycles,
     array_cycles,
@@ -17,18 +17,22 @@ from golden_model.mac.ternary_array import (
     tile_activations,
 )
 from golden_model.mac.tile_loader import Command
+from hw.mac import layouts, tree_core
 from hw.mac import ternary_array as hardware
-from hw.mac import tree_core
 from hw.mac.accumulator import Accumulator
 from hw.mac.ternary_array import TernaryArray
 from hw.mac.tile_loader import TileLoader
 from hw.mac.trit_unpacker import TritUnpacker
 from sim.simulator import run_cycles
+from tests.mutants import mutant
 
 SMALL = ArrayConfig(rows=2, lanes=3, max_k=12, max_m=10, levels_per_stage=1)
 CONFIGS = [SMALL, ArrayConfig(rows=1, lanes=1, max_k=4, max_m=3),
            ArrayConfig(rows=3, lanes=5, digit_bits=4, packing="2bit", max_k=17, max_m=9),
-           ArrayConfig(rows=4, lanes=16, max_k=64, max_m=16)]
+           ArrayConfig(rows=4, lanes=16, max_k=64, max_m=16),
+           dataclasses.replace(SMALL, batch=2), dataclasses.replace(SMALL, batch=4),
+           ArrayConfig(rows=3, lanes=5, digit_bits=4, packing="2bit", max_k=17, max_m=9, batch=3)]
+BATCH = CONFIGS[5]
 
 
 @dataclasses.dataclass
@@ -51,15 +55,17 @@ def random_jobs(config, count, seed):
         else:
             digits, reuse = int(rng.integers(1, config.max_digits + 1)), False
             peak = 128 if digits == 2 else -config.dot.digit_range.start
-            codes = rng.integers(-peak, peak, int(rng.integers(1, config.max_k + 1)))
+            tokens = int(rng.integers(1, config.batch + 1)) if config.batch > 1 else 1
+            codes = rng.integers(-peak, peak, (tokens, int(rng.integers(1, config.max_k + 1))))
             codes[0] = -peak
-        trits = rng.integers(-1, 2, (m, len(codes)))
+        tokens, k = codes.shape
+        trits = rng.integers(-1, 2, (m, k))
         trits[0] = -1
-        jobs.append(Job(command_for(config, m, len(codes), digits, reuse), trits, codes))
+        jobs.append(Job(command_for(config, m, k, digits, reuse, tokens), trits, codes))
     return jobs
 
 
-def check_array(config, jobs, stall=0.0, seed=8):
+def check_array(config, jobs, stall=0.0, seed=8, component=TernaryArray):
     """Results, order, and every cycle of every handshake; returns the transfers on ``o``."""
     words, beats, expected, final = [], [], [], []
     for job in jobs:
@@ -68,7 +74,7 @@ def check_array(config, jobs, stall=0.0, seed=8):
         beats += [int.from_bytes(beat.tobytes(), "little") & (1 << config.unpacker.packed_bits) - 1
                   for beat in pack_weights(config, job.trits)]
         expected += ternary_array(config, job.trits, job.codes).tolist()
-        final += [False] * (job.command.blocks - 1) + [True]
+        final += [False] * (job.command.blocks * job.command.tokens - 1) + [True]
     model, waiting = ArrayCycles(config), [job.command for job in jobs]
 
     def check(seen):
@@ -80,8 +86,8 @@ def check_array(config, jobs, stall=0.0, seed=8):
         if cmd and answers.cmd_ready:
             waiting.pop(0)
 
-    commands = [{**job.command._asdict(), "reuse": int(job.command.reuse)} for job in jobs]
-    taken = run_cycles(TernaryArray(config), {"i_cmd": commands, "i_x": words, "i_w": beats},
+    commands = [job.command.fields(config) for job in jobs]
+    taken = run_cycles(component(config), {"i_cmd": commands, "i_x": words, "i_w": beats},
                        {"o": len(expected)}, stall=stall, rng=np.random.default_rng(seed),
                        check=check)["o"]
     assert [[p.sums[row] for row in range(config.rows)] for _, p in taken] == expected
@@ -129,6 +135,66 @@ def test_commands_follow_each_other_without_a_bubble(m, k, digits):
     assert taken[-1][0] + 1 == array_cycles(SMALL, m, k, digits, commands=7)
     steps = {b[0] - a[0] for a, b in itertools.pairwise(taken)}
     assert steps == {jobs[0].command.tiles * digits}
+
+
+@pytest.mark.parametrize(("tokens", "m", "k", "digits"), [
+    (4, 10, 12, 2), (3, 5, 7, 1), (1, 3, 3, 1)])
+def test_a_batch_takes_the_beats_of_one_vector_and_the_cycles_of_all(tokens, m, k, digits):
+    rng = np.random.default_rng(2)
+    job = Job(command_for(BATCH, m, k, digits, tokens=tokens), rng.integers(-1, 2, (m, k)),
+              rng.integers(-8, 8, (tokens, k)))
+    cycles = check_array(BATCH, [job] * 3)[-1][0] + 1
+    assert cycles == array_cycles(BATCH, m, k, digits, 3, tokens)
+    # What is shared is loading the first vectors, and the pipeline.
+    assert cycles - 1 - BATCH.core_latency - 1 == tokens * (
+        array_cycles(BATCH, m, k, digits, 3) - 1 - BATCH.core_latency - 1)
+    assert len(pack_weights(BATCH, job.trits)) == job.command.blocks * job.command.tiles
+
+
+def test_tokens_of_a_block_leave_one_after_the_other():
+    """Two blocks of two rows, two tokens: (block 0: token 0, token 1), (block 1: ...)."""
+    config = dataclasses.replace(SMALL, batch=2)
+    job = Job(command_for(config, 4, 3, tokens=2), np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1],
+                                                             [1, 1, 1]]),
+              np.array([[1, 2, 3], [4, 5, 6]]))
+    assert [(cycle, list(p.sums)) for cycle, p in check_array(config, [job])] == [
+        (7, [1, 2]), (8, [4, 5]), (9, [3, 6]), (10, [6, 15])]
+
+
+@pytest.mark.parametrize("tokens", [0, 3])
+def test_more_tokens_than_the_batch_are_refused(tokens):
+    with pytest.raises(ValueError, match=f"^tokens must lie in 1..2 for this array, not {tokens}"):
+        command_for(CONFIGS[4], 1, 1, tokens=tokens)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"batch": 0}, "batch must be an integer of at least 1, not 0"),
+    ({"batch": 5}, "batch must be at most 4, not 5"),
+    ({"batch": 4, "max_k": 1 << 19, "acc_bits": 40}, "batch must be at most 2 for max_k = 524288")])
+def test_batch_that_cannot_be_is_refused(change, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        ArrayConfig(**change)
+
+
+def test_a_batch_of_one_is_the_array_that_there_was():
+    """The same hash as before there were batches, and the same ports."""
+    assert config_hash(SMALL) == (
+        "c6124a897d153a38")
+    assert config_hash(BATCH) != config_hash(SMALL)
+    assert set(layouts.command(SMALL).members) == {"blocks", "tiles", "digits", "reuse"}
+    assert layouts.beat_tag(SMALL) == layouts.tag
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("beat.p.address.token.eq(token)", "beat.p.address.token.eq(0)"),
+    ("beat.p.tag.token.eq(token)", "beat.p.tag.token.eq(0)"),
+    ("(tile == 0) & (digit == 0)", "(tile == 0)"),
+    ("served, final = last_digit & last_token", "served, final = last_digit"),
+    ("last_block & last_token", "last_block")])
+def test_planted_bug_among_tokens_is_found(old, new):
+    with pytest.raises((AssertionError, TimeoutError)):
+        check_array(BATCH, random_jobs(BATCH, 6, seed=9), 0.3,
+                    component=mutant(TernaryArray, old, new))
 
 
 def test_reuse_costs_nothing():

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from golden_model.mac.tile_loader import Command, LoaderCycles
 from hw.mac import tile_loader as hardware
 from hw.mac.tile_loader import TileLoader
 from sim.simulator import run_cycles
+from tests.mutants import mutant
 
 CONFIG = ArrayConfig(rows=2, lanes=3, max_k=12, max_m=10)
 COMMANDS = [Command(2, 4, 2), Command(5, 4, 2, True), Command(1, 1, 1), Command(1, 1, 1),
@@ -14,18 +17,13 @@ COMMANDS = [Command(2, 4, 2), Command(5, 4, 2, True), Command(1, 1, 1), Command(
             Command(0, 7, 0)]
 
 
-def fields(command):
-    """Payload of `command`, as fields."""
-    return {**command._asdict(), "reuse": int(command.reuse)}
-
-
-def check_loader(commands, config=CONFIG, stall=0.0):
+def check_loader(commands, config=CONFIG, stall=0.0, component=TileLoader):
     """Addresses, words, runs, order, and every cycle of the four handshakes."""
     rng = np.random.default_rng(6)
     model = LoaderCycles(config)
     clamped = [command.clamped(config) for command in commands]
     loads = [command for command in clamped if not command.reuse]
-    x = rng.integers(-8, 8, (sum(c.tiles * c.digits for c in loads), config.lanes)).tolist()
+    x = rng.integers(-8, 8, (sum(c.words for c in loads), config.lanes)).tolist()
     waiting = list(commands)
 
     def check(seen):
@@ -40,17 +38,23 @@ def check_loader(commands, config=CONFIG, stall=0.0):
         taken = cmd_valid and cmd_ready
         model.tick(waiting.pop(0) if taken else None, loads, bool(run_valid and run_ready))
 
-    taken = run_cycles(TileLoader(config), {"i_cmd": [fields(c) for c in commands], "i_x": x},
+    taken = run_cycles(component(config), {"i_cmd": [c.fields(config) for c in commands], "i_x": x},
                        {"o_x": len(x), "o_run": len(commands)}, stall=stall, rng=rng, check=check)
     bank, runs, words = 0, [], []
     for command in clamped:
         bank ^= not command.reuse
-        runs.append((command.blocks - 1, command.tiles - 1, command.digits - 1, bank))
+        runs.append((command.blocks - 1, command.tiles - 1, command.digits - 1, bank,
+                     command.tokens - 1))
         if not command.reuse:
-            words += [(bank, tile, digit) for tile in range(command.tiles)
-                      for digit in range(command.digits)]
-    assert [(p.block, p.tile, p.digit, p.bank) for _, p in taken["o_run"]] == runs
-    places = [(p.address.bank, p.address.tile, p.address.digit) for _, p in taken["o_x"]]
+            words += [(bank, tile, digit, token) for token in range(command.tokens)
+                      for tile in range(command.tiles) for digit in range(command.digits)]
+
+    def token(payload):
+        return payload.token if config.batch > 1 else 0
+
+    assert [(p.block, p.tile, p.digit, p.bank, token(p)) for _, p in taken["o_run"]] == runs
+    places = [(p.address.bank, p.address.tile, p.address.digit, token(p.address))
+              for _, p in taken["o_x"]]
     assert places == words
     assert [[p.x[n] for n in range(config.lanes)] for _, p in taken["o_x"]] == x
 
@@ -58,6 +62,13 @@ def check_loader(commands, config=CONFIG, stall=0.0):
 @pytest.mark.parametrize("stall", [0.0, 0.2, 0.7])
 def test_matches_golden_model_in_value_and_cycle(stall):
     check_loader(COMMANDS * 3, stall=stall)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4])
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_several_tokens(batch, stall):
+    commands = [command._replace(tokens=n % 4) for n, command in enumerate(COMMANDS * 2)]
+    check_loader(commands, dataclasses.replace(CONFIG, batch=batch), stall)
 
 
 def test_smallest_configuration():
@@ -87,8 +98,19 @@ def last_word_forgotten(value, most):
 CLAMPED = hardware.clamped
 
 
-@pytest.mark.parametrize("mutant", [never_clamped, last_word_forgotten])
-def test_planted_bug_is_found(monkeypatch, mutant):
-    monkeypatch.setattr(hardware, "clamped", mutant)
+@pytest.mark.parametrize("broken", [never_clamped, last_word_forgotten])
+def test_planted_bug_is_found(monkeypatch, broken):
+    monkeypatch.setattr(hardware, "clamped", broken)
     with pytest.raises((AssertionError, TimeoutError)):
         check_loader(COMMANDS)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("address.token.eq(token)", "address.token.eq(0)"),
+    ("last, last & (token == run.token)", "last, last"),
+    ("[tile.eq(0), token.eq(token + 1)]", "[token.eq(token + 1)]")])
+def test_planted_bug_among_tokens_is_found(old, new):
+    commands = [Command(1, 3, 2, False, 3), Command(2, 2, 1, False, 2)]
+    with pytest.raises((AssertionError, TimeoutError)):
+        check_loader(commands, dataclasses.replace(CONFIG, batch=3),
+                     component=mutant(TileLoader, old, new))
