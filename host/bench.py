@@ -34,13 +34,14 @@ class Row:
     slowest: float
     fastest: float
     runs: int
+    cycles: float | None = None
+    """Clock cycles a token of the simulated hardware, the median."""
 
 
 COLUMNS = tuple(Row.__dataclass_fields__)
 
 
-def _rate(run: Callable[[], None], prepare: Callable[[], None], tokens: int) -> float:
-    prepare()
+def _rate(run: Callable[[], None], tokens: int) -> float:
     start = time.perf_counter()
     run()
     return tokens / (time.perf_counter() - start)
@@ -93,10 +94,22 @@ def measure(model: str, weights: DecoderWeights, backend: Backend, prompt: int, 
     rows = []
     for name, count, run, prepare in tests:
         progress(f"{backend.name} {name}")
-        rates = [_rate(run, prepare, count) for _ in range(runs + 1)][1:]
+        rates, cycles = [], []
+        for _ in range(runs + 1):
+            prepare()
+            before = _cycles(backend)
+            rates.append(_rate(run, count))
+            cycles.append((_cycles(backend) - before) / count)
+        rates = rates[1:]
         rows.append(Row(model, shape.ternary_parameters + shape.vocab * shape.hidden, backend.name,
-                        name, statistics.median(rates), min(rates), max(rates), runs))
+                        name, statistics.median(rates), min(rates), max(rates), runs,
+                        statistics.median(cycles[1:]) or None))
     return rows
+
+
+def _cycles(backend: Backend) -> int:
+    """Clock cycles of the simulated hardware; 0 on any other."""
+    return backend.counters().get("simulated_cycles", 0)
 
 
 def _ignore(_: int) -> None:
@@ -106,7 +119,8 @@ def _ignore(_: int) -> None:
 def _cells(row: Row) -> list[str]:
     rates = [f"{rate:.2f}" for rate in (row.median, row.slowest, row.fastest)]
     model = row.model.replace("|", "\\|")
-    return [model, str(row.parameters), row.backend, row.test, *rates, str(row.runs)]
+    cycles = "" if row.cycles is None else f"{row.cycles:.0f}"
+    return [model, str(row.parameters), row.backend, row.test, *rates, str(row.runs), cycles]
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -120,5 +134,5 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table."""
-    lines = [list(COLUMNS), ["---"] * 4 + ["---:"] * 4, *(_cells(row) for row in rows)]
+    lines = [list(COLUMNS), ["---"] * 4 + ["---:"] * 5, *(_cells(row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

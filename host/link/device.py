@@ -10,7 +10,17 @@ from typing import Protocol
 
 from host.link.errors import PortError
 from host.link.frame import REPLY, VERSION, Frame, FrameReader, encode
-from host.link.link import OK, OUT_OF_SEQUENCE, SEQUENCES, SYNC
+from host.link.image import IMAGE, PIECE, ImageTaker
+from host.link.link import (
+    BAD_LENGTH,
+    BAD_VERSION,
+    NO_ADDRESS,
+    OK,
+    OUT_OF_SEQUENCE,
+    SEQUENCES,
+    SYNC,
+    UNKNOWN_OP,
+)
 from host.link.port import Port
 
 __all__ = ["FIXED", "MAX_WORDS", "READ", "WRITE", "Bus", "BusError", "LinkDevice", "serve"]
@@ -21,7 +31,6 @@ FIXED = 1
 REQUEST = struct.Struct("<HBB")
 """Address in bytes, words, flags."""
 MAX_WORDS = 127
-UNKNOWN_OP, BAD_LENGTH, NO_ADDRESS, BAD_VERSION = 2, 3, 4, 5
 IDLE_SECONDS = 0.05
 WRITE_SECONDS = 1.0
 REMEMBERED_SESSIONS = 8
@@ -51,6 +60,7 @@ class LinkDevice:
         self.bus = bus
         self.executed = 0
         """Commands executed; what was answered from memory does not count."""
+        self.images = ImageTaker()
         self._nonces: deque[bytes] = deque(maxlen=REMEMBERED_SESSIONS)
         self._make: Callable[[], Bus] | None = None
         self._last: Frame | None = None
@@ -64,6 +74,7 @@ class LinkDevice:
         make, self._make = self._make, None
         if make is not None:
             self.bus = make()
+            self.images.forget()
             self._nonces.clear()
             self._last = self._reply = None
 
@@ -101,6 +112,11 @@ class LinkDevice:
         return reply
 
     def _execute(self, frame: Frame) -> Frame:
+        if frame.op in (IMAGE, PIECE):
+            try:
+                return _status(frame, *self.images.take(frame.op, frame.payload, self.bus))
+            except BusError:
+                return _status(frame, NO_ADDRESS)
         if frame.op not in (READ, WRITE):
             return _status(frame, UNKNOWN_OP)
         if len(frame.payload) < REQUEST.size:
@@ -116,6 +132,7 @@ class LinkDevice:
             if frame.op == READ:
                 words = [self.bus.read(place) for place in places]
                 return _status(frame, OK, struct.pack(f"<{count}I", *words))
+            self.images.touched(places[0], places[-1])
             for place, word in zip(places, struct.unpack(f"<{count}I", data), strict=True):
                 self.bus.write(place, word)
         except BusError:

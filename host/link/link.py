@@ -10,14 +10,19 @@ from host.link.errors import DeviceRefusedError, LinkError, LinkTimeoutError, Se
 from host.link.frame import REPLY, Frame, FrameReader, encode
 from host.link.port import Port
 
-__all__ = ["OK", "REASONS", "SYNC", "Link", "Patience"]
+__all__ = ["BAD_LENGTH", "BAD_VERSION", "NO_ADDRESS", "OK", "OTHER_BEATS", "OUT_OF_ORDER",
+           "OUT_OF_SEQUENCE", "REASONS", "SYNC", "UNKNOWN_OP", "WRONG_CRC", "Link", "Patience"]
 
 SYNC = 0x01
 OK = 0
-REASONS = {1: "out of sequence", 2: "unknown op", 3: "bad length", 4: "no such address",
-           5: "protocol version"}
+OUT_OF_SEQUENCE, UNKNOWN_OP, BAD_LENGTH, NO_ADDRESS, BAD_VERSION = 1, 2, 3, 4, 5
+OTHER_BEATS, OUT_OF_ORDER, WRONG_CRC = 6, 7, 8
+REASONS = {OUT_OF_SEQUENCE: "out of sequence", UNKNOWN_OP: "unknown op", BAD_LENGTH: "bad length",
+           NO_ADDRESS: "no such address", BAD_VERSION: "protocol version",
+           OTHER_BEATS: "its beats have another number of words",
+           OUT_OF_ORDER: "a piece of the image out of order",
+           WRONG_CRC: "the image's CRC-32 differs"}
 """Status of a refusal, the first byte of a reply's payload."""
-OUT_OF_SEQUENCE = 1
 SEQUENCES = 1 << 16
 
 

@@ -2,17 +2,20 @@
 """A model of the accelerator's registers on top of any backend: what a host sees, not its cycles.
 
 Provided: identity, control, status, errors, settings, token queues, one KV slot with clear, save
-and restore, sampling, counters of tokens.  Not provided: images, interrupts beyond their status
-bits, the watchdog, counters of cycles (they read 0), soft reset of a token in work.
+and restore, sampling, counters of tokens; an image that has to be written and checked, if there is
+a memory for one.  Not provided: interrupts beyond their status bits, the watchdog, counters of
+cycles (they read 0), soft reset of a token in work.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from golden_model.registers import ERRORS, REGISTERS, register
 from host.backends.base import Backend, BackendError, SavedState
 from host.backends.sampling import GREEDY, Sampling
 from host.link.device import BusError
+from host.link.model_image import ModelImage
 
 __all__ = ["Geometry", "RegisterModel"]
 
@@ -34,10 +37,19 @@ class Geometry(NamedTuple):
 
 
 class RegisterModel:
-    """Bus of a loaded backend; each :meth:`tick` reads one token."""
+    """Bus of a loaded backend; each :meth:`tick` reads one token.
 
-    def __init__(self, backend: Backend, geometry: Geometry) -> None:
+    Parameters
+    ----------
+    image
+        Where the model's image has to be written; it is there already unless given.
+    """
+
+    def __init__(self, backend: Backend, geometry: Geometry,
+                 image: ModelImage | None = None) -> None:
         self.backend = backend
+        self.image = image
+        self.beat_words = image.beat_words if image else 0
         self.geometry = geometry
         self.words = {one.offset: one.reset for one in REGISTERS if one.kind in (
             "setting", "sticky", "constant")}
@@ -154,7 +166,8 @@ class RegisterModel:
         waits = self.prompt_left > 0 and not self.prompt
         full = len(self.generated) >= self.geometry.queue
         return (not self._running) | self._running << 1 | waits << 2 | full << 3 | (
-            bool(self.saved) << 6) | (self.restored is not None) << 7
+            (self.image is None or self.image.valid) << 5) | bool(self.saved) << 6 | (
+            self.restored is not None) << 7
 
     def _read_generated_token(self) -> int:
         if not self.generated:
@@ -193,7 +206,9 @@ class RegisterModel:
             self.prompt_left = self.generate_left = 0
         if word & 2:
             self._end()
-        if word & 1 and not self._running:
+        if word & 16 and not self._running:
+            self._check()
+        if word & 1 and not self._running and self._check():
             enable = self._setting("sampling")
             self.sampling = Sampling.from_registers(
                 bool(enable >> 31), enable & 0xFFFF, enable >> 16 & 0xFF, self._setting("seed"))
@@ -221,10 +236,30 @@ class RegisterModel:
         elif word & 4:
             self.restored = []
 
-    def _write_image_address(self, word: int) -> None:
-        self._fail("image_write")   # there is no image
+    def _check(self) -> bool:
+        """Check the image unless it was; whether there is one to run."""
+        if self.image is None or self.image.valid or self.image.check():
+            return True
+        self._fail("image_header")
+        return False
 
-    _write_image_data = _write_image_address
+    def _write_image_address(self, word: int) -> None:
+        if self.image is None or self._running:
+            self._fail("image_write")
+        else:
+            self.image.seek(word)
+
+    def _write_image_data(self, word: int) -> None:
+        if self.image is None or self._running:
+            self._fail("image_write")
+        else:
+            self.image.push(word)
+
+    def write_image(self, beat: int, words: Sequence[int]) -> None:
+        """Write whole beats, as an upload does."""
+        self._write_image_address(beat)
+        for word in words:
+            self._write_image_data(word)
 
     def _write_kv_restore_data(self, word: int) -> None:
         if self.restored is None:

@@ -53,6 +53,14 @@ def test_rates_are_tokens_over_time_without_the_first_run(backend):
     assert rows[0].parameters == SHAPE.ternary_parameters + 72
 
 
+def test_simulated_hardware_shows_its_cycles(backend):
+    count = backend.counters
+    backend.counters = lambda: count() | {"simulated_cycles": 100 * count()["tokens"]}
+    rows = bench.measure("m", WEIGHTS, backend, prompt=8, generate=4, runs=3)
+    assert [row.cycles for row in rows] == [100, 100]
+    assert bench.as_markdown(rows).splitlines()[2].endswith("| 3 | 100 |")
+
+
 def test_one_test_may_be_left_out(backend):
     assert [row.test for row in bench.measure("m", WEIGHTS, backend, 0, 3, 1)] == ["tg3"]
     assert [row.test for row in bench.measure("m", WEIGHTS, backend, 20, 0, 1)] == ["pp20"]
@@ -83,9 +91,10 @@ def test_the_command(tritforge):
     assert run.code == 0, run.err
     assert [row["test"] for row in run.document["rows"]] == ["pp4", "tg2"]
     assert run.document["backends"] == ["cpu: first choice"]
+    assert run.document["rows"][0]["cycles"] is None
     run = tritforge("bench", "-p", "0", "-n", "1", "-r", "1", "--format", "md")
     assert run.out.startswith("| model |")
-    for arguments, words in ((["--backend", "tpu"], "auto, gpu, cpu"),
+    for arguments, words in ((["--backend", "tpu"], "auto, sim, gpu, cpu"),
                              (["--model", "none"], "No such"),
                              (["--format", "xml"], "table, md"), (["-p", "9999"], "context of 256"),
                              (["--backend", "serial", "--port", "none"], "No such file")):

@@ -14,13 +14,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from golden_model.config import Numerics, config_hash
 from golden_model.exact import ExactDecoder
 from golden_model.presets import preset
+from golden_model.weights import random_weights
 from host.backends.base import BackendError, Limits, SavedState
 from host.backends.cpu import CpuBackend
+from host.backends.limits import limits_of
 from host.backends.sampling import GREEDY, Sampling
-from host.backends.select import Candidate, candidates, choose, limits_of
+from host.backends.select import Candidate, Simulation, candidates, choose
 from host.backends.session import Session
 from host.errors import UserError
+from host.link import trial
 from host.link.link import Patience
+from host.link.server import modelled
 from tests.host.link.harness import SHAPE, WEIGHTS, Bench
 
 
@@ -115,10 +119,12 @@ def test_auto_takes_what_can_run_and_says_why_not():
         chosen = choose("auto", offered, WEIGHTS, 24, 24)
         assert [each.name for each in chosen.backends] == ["cpu"]
         assert "its window is 8 tokens, not 24" in chosen.reasons[0]
-        assert chosen.reasons[1] == "cpu: first choice"
+        assert chosen.reasons[2] == "cpu: first choice"
+        assert chosen.refusals == chosen.reasons[:2]
         chosen = choose("auto", offered, WEIGHTS, 8, 24)
         assert [each.name for each in chosen.backends] == ["serial", "cpu"]
-        assert chosen.reasons == ["serial: first choice", "cpu: stands by"]
+        assert chosen.reasons[::2] == ["serial: first choice", "cpu: stands by"]
+        assert "sim: simulates every cycle: only if asked for" in chosen.reasons[1]
         session = Session(WEIGHTS, chosen.backends, 8)
         tokens = list(session.generate([0, 5], 12))
         assert session.backend.name == "serial"
@@ -126,21 +132,71 @@ def test_auto_takes_what_can_run_and_says_why_not():
     assert tokens == list(ExactDecoder(WEIGHTS, window=8).generate([0, 5], 12))
 
 
-def test_a_known_configuration_has_limits_that_registers_do_not_show():
-    tiny = preset("tiny")
+def test_a_board_of_a_known_configuration_gets_its_image_or_a_reason():
+    tiny = trial.CONFIG
     number = int(config_hash(tiny), 16)
+    with Bench(make=lambda: modelled(CpuBackend(), trial.WEIGHTS, tiny)) as bench:
+        offered = candidates(bench.path, config=tiny, gpu=False)
+        chosen = choose("serial", offered, trial.WEIGHTS, 16, 24)
+        assert chosen.reasons == ["serial: first choice"]
+        session = Session(trial.WEIGHTS, chosen.backends, 16)
+        assert list(session.generate(trial.PROMPT, trial.COUNT)) == trial.golden(None, 0)
+        session.close()
     with Bench(window=tiny.window, config_hash=number) as bench:
         offered = candidates(bench.path, config=tiny, gpu=False)
-        assert choose("serial", offered, WEIGHTS, 16, 24).reasons == ["serial: first choice"]
-    with Bench(window=tiny.window, config_hash=number) as bench:
-        other = replace(WEIGHTS, numerics=Numerics(act_format="int8"))
-        chosen = choose("auto", candidates(bench.path, config=tiny, gpu=False), other, 16, 24)
-        assert chosen.reasons[0] == "serial: it was built for act_format = int4, the model has int8"
+        other = replace(trial.WEIGHTS, numerics=Numerics(act_format="int8"))
+        assert choose("auto", offered, other, 16, 24).reasons[0] == (
+            "serial: it was built for act_format = int4, the model has int8 (numerics)")
     with Bench() as bench:
         chosen = choose("auto", candidates(bench.path, config=tiny, gpu=False), WEIGHTS, 16, 24)
         assert "it was built for another" in chosen.reasons[0]
-    limits = limits_of(tiny)
-    assert (limits.window, limits.columns, limits.rows) == (16, 512, 1024)
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    ({}, None),
+    ({"hidden": 260}, "the model's hidden is 260, tiny takes at most 256 (units.max_hidden)"),
+    ({"ffn": 516}, "the model's ffn is 516, tiny takes at most 512 (units.max_ffn)"),
+    ({"vocab": 513}, "the model's vocabulary is 513, tiny takes at most 512 (system.max_vocab)"),
+    ({"heads": 6}, "the model's heads is 6, tiny takes at most 4 (system.heads)"),
+    ({"layers": 20}, "the model's KV heads of all layers is 20, tiny takes at most"),
+    ({"head_dim": 6}, "the model's head_dim is 6, which must be a multiple of 4"),
+    ({"hidden": 256, "vocab": 512, "ffn": 512, "layers": 4},
+     "tiny takes at most 24576 (system.depth)"),
+])
+def test_each_limit_names_value_limit_and_knob(change, sentence):
+    shape = replace(trial.SHAPE, **change)
+    reason = limits_of(trial.CONFIG).misfit(random_weights(shape, Numerics(), 1), 16, 8)
+    assert (reason is None) if sentence is None else (sentence in reason)
+
+
+def test_an_image_with_its_tables_is_a_limit_too():
+    small = replace(trial.CONFIG, system=replace(trial.CONFIG.system, depth=150))
+    assert limits_of(small).misfit(trial.WEIGHTS, 16, 8) == (
+        "the model's image is 173 beats, tiny holds 150 (system.depth)")
+
+
+def test_a_window_is_a_limit_only_for_what_goes_beyond_it():
+    limits = limits_of(trial.CONFIG)
+    assert limits.misfit(trial.WEIGHTS, 24, 16) is None
+    assert limits.misfit(trial.WEIGHTS, 24, 17) == (
+        "its window is 16 tokens, not 24, and 17 tokens go beyond it (window)")
+
+
+def test_auto_simulates_only_what_is_named_and_built(monkeypatch):
+    def reasons(simulation, asked="auto", weights=trial.WEIGHTS):
+        return choose(asked, candidates(gpu=False, simulation=simulation), weights, 16, 24).reasons
+
+    monkeypatch.setattr(Simulation, "_is_built", lambda self: True)
+    assert reasons(Simulation(trial.CONFIG)) == ["sim: first choice", "cpu: stands by"]
+    assert reasons(None)[0].startswith("sim: simulates every cycle")
+    big = random_weights(replace(trial.SHAPE, ffn=516), Numerics(), 1)
+    assert reasons(Simulation(trial.CONFIG), weights=big) == [
+        "sim: the model's ffn is 516, tiny takes at most 512 (units.max_ffn)", "cpu: first choice"]
+    array = reasons(Simulation(preset("icebreaker")))
+    assert array[0] == "sim: icebreaker is no whole accelerator: it lacks units or system"
+    monkeypatch.setattr(Simulation, "_is_built", lambda self: False)
+    assert "is not built yet, which takes minutes" in reasons(Simulation(trial.CONFIG))[0]
+    assert reasons(Simulation(trial.CONFIG, build=True), "sim") == ["sim: first choice"]
 
 
 def test_a_port_that_is_not_there_is_a_reason():
@@ -153,7 +209,7 @@ def test_a_port_that_is_not_there_is_a_reason():
         choose("gpu", offered, WEIGHTS, 24, 24)
     with pytest.raises(UserError, match="context of 24"):
         choose("auto", offered, WEIGHTS, 24, 25)
-    assert [each.name for each in candidates()] == ["gpu", "cpu"]
+    assert [each.name for each in candidates()] == ["sim", "gpu", "cpu"]
     assert choose("cpu", [Candidate("cpu", CpuBackend)], WEIGHTS, 24, 24).reasons == [
         "cpu: first choice"]
 

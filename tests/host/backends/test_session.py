@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """A device that fails at any moment: the session's tokens are those of an undisturbed run."""
 
-import functools
-import random
-
 import numpy as np
 import pytest
 
 from golden_model.exact import ExactDecoder
 from golden_model.sampling import TemperatureSampler, greedy
-from host.backends.base import BackendError
+from host.backends.base import Backend, BackendError
 from host.backends.cpu import CpuBackend
 from host.backends.sampling import GREEDY
 from host.backends.session import Session
 from host.errors import CheckFailedError, UserError
+from host.link import trial
 from host.link.faults import LASTING, PASSING
 from host.link.link import Patience
 from tests.host.link.harness import SHAPE, WEIGHTS, Bench
 
 PROMPT = [0, 7, 3]
 COUNT = 6
-BRIEF = Patience(first=0.02, longest=0.04, attempts=3)
 
 
 def undisturbed(prompt=PROMPT, count=COUNT, temperature=None, seed=0, window=None):
@@ -38,41 +35,27 @@ def run(bench, notices, count=COUNT, temperature=None, seed=0, window=None, cana
     return tokens
 
 
-@functools.cache
-def pieces():
-    """Pieces of bytes that an undisturbed run takes."""
-    with Bench() as bench:
-        serial = bench.serial(patience=Patience(), at={-1: "none"})
-        session = Session(WEIGHTS, [serial])
-        assert list(session.generate(PROMPT, COUNT)) == undisturbed()
-        return serial.registers.link.port.pieces
-
-
-def strike(point):
-    """One run with a fault at one random place; whether the device was left."""
-    chance = random.Random(point)
-    fault = chance.choice(LASTING + PASSING)
-    at = {chance.randrange(pieces()): fault}
-    temperature, seed = chance.choice([(None, 0), (0.8, point)])
-    notices = []
-    with Bench(queue=chance.choice([1, 2, 32])) as bench:
-        tokens = run(bench, notices, temperature=temperature, seed=seed, patience=BRIEF,
-                     stall_seconds=0.1, at=at, noise=point,
-                     save_every=chance.choice([0, 2]))
-    assert tokens == undisturbed(temperature=temperature, seed=seed), (point, at, notices)
-    assert len(notices) <= 1
-    return bool(notices)
+def check(count):
+    """Strikes on the whole stack: none may cost a token, or hang."""
+    found = [trial.strike(point) for point in range(count)]
+    for point, each in enumerate(found):
+        assert each.equal, (point, each)
+        assert each.seconds < trial.HANG_SECONDS, (point, each)
+    return found
 
 
 def test_faults_at_random_places():
-    left = [strike(point) for point in range(60)]
-    assert 5 < sum(left) < 60  # some faults end the device's part, others are repaired
+    found = check(50)
+    assert 5 < sum(each.left for each in found) < 50  # some end the device's part, some are mended
+    assert 3 < sum(each.uploading for each in found) < 47
+    assert {each.fault for each in found} >= {"silence", "reset", "drop", "double", "flip"}
 
 
 @pytest.mark.slow
 def test_faults_at_a_thousand_places():
-    left = [strike(point) for point in range(1000)]
-    assert 100 < sum(left) < 1000
+    found = check(1000)
+    assert 100 < sum(each.left for each in found) < 1000
+    assert {each.fault for each in found} == {*LASTING, *PASSING}
 
 
 @pytest.mark.parametrize("temperature", [None, 0.7])
@@ -159,7 +142,7 @@ class Stuttering(Session):
 
     def _leave(self, error):
         super()._leave(error)
-        self.tokens = [*self.tokens, self.tokens[-1]]
+        self.tokens = [*self.tokens, *self.tokens[-1:]]
 
 
 @pytest.mark.parametrize("make", [Amnesic, Stuttering])
@@ -178,6 +161,13 @@ def test_a_session_that_rebuilds_wrongly_is_noticed(make):
     wanted = undisturbed(count=15, temperature=1.5, seed=2)
     assert tokens[:3] == wanted[:3]
     assert tokens != wanted
+
+
+@pytest.mark.parametrize("make", [Amnesic, Stuttering])
+def test_strikes_see_a_session_that_rebuilds_wrongly(make):
+    found = [trial.strike(point, make) for point in range(25)]
+    assert any(each.left and not each.equal for each in found)
+    assert all(each.equal for each in found if not each.left)
 
 
 def test_a_device_that_computes_something_else_is_not_used():
@@ -243,3 +233,100 @@ def test_a_new_sequence_begins_at_the_first_token():
             session.reset()
         assert session.backend.name == "serial"
         session.close()
+
+
+class Decaying(CpuBackend):
+    """Right for a while, then wrong: as a device whose memory has lost a bit."""
+
+    name = "decaying"
+    good = 12
+
+    def load(self, weights, window):
+        super().load(weights, window)
+        self.decodes = 0
+
+    def prefill(self, tokens, sampling=GREEDY):
+        self.decodes += 1
+        token = super().prefill(tokens, sampling)
+        return token if self.decodes <= self.good else (token + 1) % SHAPE.vocab
+
+
+def trials(good, canary_every, **more):
+    """One text with a device that decays after so many calls: tokens, notices, session."""
+    device = Decaying()
+    device.good = good
+    notices = []
+    # Behind another class: the CPU itself is the judge, and is not tried.
+    session = Session(WEIGHTS, [Plain(device), CpuBackend()], canary=2, canary_every=canary_every,
+                      notice=notices.append, **more)
+    return list(session.generate(PROMPT, 12)), notices, session
+
+
+class Plain(Backend):
+    """Any backend, seen as one that is not the CPU."""
+
+    def __init__(self, inner):
+        self.inner, self.name = inner, inner.name
+
+    limits = property(lambda self: self.inner.limits)
+    position = property(lambda self: self.inner.position)
+
+    def load(self, weights, window):
+        self.inner.load(weights, window)
+
+    def reset(self):
+        self.inner.reset()
+
+    def prefill(self, tokens, sampling=GREEDY):
+        return self.inner.prefill(tokens, sampling)
+
+    def logits(self):
+        return self.inner.logits()
+
+    def save(self):
+        return self.inner.save()
+
+    def restore(self, state):
+        self.inner.restore(state)
+
+    def counters(self):
+        return self.inner.counters()
+
+    def close(self):
+        self.inner.close()
+
+
+def test_trials_while_a_text_goes_on_cost_no_token():
+    tokens, notices, session = trials(good=1000, canary_every=4)
+    assert tokens == undisturbed(count=12)
+    assert (notices, session.trials, session.backend.name) == ([], 3, "decaying")
+
+
+@pytest.mark.parametrize("save_every", [0, 1])
+def test_a_device_that_begins_to_compute_something_else_is_left(save_every):
+    """2 calls are the first trial; 3 reads, 2 of a trial; then one wrong answer ahead of the next.
+
+    A state saved after that is not used; every later token follows from what was given.
+    """
+    tokens, notices, session = trials(good=2 + 2 + 2 + 1, canary_every=4, save_every=save_every)
+    wanted = undisturbed(count=12)
+    assert session.backend.name == "cpu"
+    assert tokens[:3] == wanted[:3]
+    wrong = next(place for place, (x, y) in enumerate(zip(tokens, wanted)) if x != y)
+    assert wrong == 3
+    assert "of a trial is" in notices[0]
+    assert notices[1] == (f"the token behind the first {len(PROMPT) + wrong} was {tokens[wrong]}, "
+                          f"cpu gives {wanted[wrong]}: the text from there on rests on a wrong "
+                          "token")
+    # From the first answer of the CPU on it is the golden model's continuation of what was given.
+    decoder = ExactDecoder(WEIGHTS)
+    logits = decoder.forward([*PROMPT, *tokens[:-1]])
+    follow = [int(row.argmax()) for row in logits[len(PROMPT) - 1:]]
+    assert [x == y for x, y in zip(tokens, follow)] == [True] * 3 + [False] * 2 + [True] * 7
+
+
+def test_a_wrong_trial_without_a_wrong_answer_is_no_wrong_text():
+    tokens, notices, session = trials(good=2 + 2, canary_every=4)
+    assert tokens == undisturbed(count=12)
+    assert len(notices) == 1
+    assert session.backend.name == "cpu"

@@ -21,8 +21,8 @@ from host.cli.doctor import doctor as command_doctor
 ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(command.name for command in app.registered_commands)
 OWN_HELP = [name for name in COMMANDS if name != "train"]  # the trainer answers for itself
-TEACHING = ["verilog", "sim", "demo", "synth", "route", "cycles", "import", "bench", "registers",
-            "presets", "doctor"]
+TEACHING = ["verilog", "sim", "demo", "layers", "synth", "route", "cycles", "import", "bench",
+            "serve", "registers", "presets", "doctor"]
 
 
 def described(name: str) -> str:

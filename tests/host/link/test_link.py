@@ -302,7 +302,7 @@ def test_over_a_terminal():
         link.close()
         with pytest.raises(PortError, match="closed"):
             link.connect()
-        again = bench.link(Patience(), seed=1)  # unplugged and plugged in
+        again = bench.link(Patience())  # unplugged and plugged in
         again.connect()
         assert Registers(again).identify() == identity
 
