@@ -14,7 +14,7 @@ BIN := .venv/bin
 help: ## Print this menu
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: .venv/ready ## Run whole blocks of the trained model through the RTL in Verilator (minutes)
+demo: .venv/ready ## Have the RTL write text with the trained model, in Verilator (minutes)
 	$(BIN)/tritforge demo $(ARGS)
 
 test: .venv/ready ## Run the tests (about half an hour on two cores)

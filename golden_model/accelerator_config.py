@@ -120,6 +120,8 @@ class AcceleratorConfig:
         array, hint = self.array, "; or leave the units out by units = false"
         _require(array.rows in _LANES, f"array.rows must be one of {', '.join(map(str, _LANES))} "
                  f"beside units, not {array.rows}{hint}")
+        _require(array.batch == 1, "array.batch must be 1 beside units, which take one token at a "
+                 f"time, not {array.batch}{hint}")
         for name, width in (("array.lanes", array.lanes), ("units.up_width", units.up_width)):
             _require(width % units.lanes == 0, f"{name} must be a multiple of units.lanes "
                      f"({units.lanes}), not {width}{hint}")
@@ -202,12 +204,12 @@ class AcceleratorConfig:
             max_words=system.head_words, max_rows=self.window, max_heads=system.heads,
             slots=system.slots, streams=system.streams, query_bits=min(numerics.q_bits, 12),
             weight_bits=min(numerics.p_bits + finer, 16), code_bits=numerics.kv_bits,
-            bos_bits=numerics.bos_bits, abreast=system.abreast, digits=system.digits,
-            form=units.form)
+            bos_bits=numerics.bos_bits, kv_code=numerics.kv_code, abreast=system.abreast,
+            digits=system.digits, rows_per_stage=system.rows_per_stage, form=units.form)
         return CachedAttentionConfig(attention=attention, cache=KvCacheConfig(
             lanes=system.head_lanes, rows=most * (self.window - 1), sinks=most,
             row_words=system.head_words, window=self.window, slots=system.slots,
-            kv_bits=numerics.kv_bits, bos_bits=numerics.bos_bits))
+            kv_bits=numerics.kv_bits, bos_bits=numerics.bos_bits, secded=system.secded))
 
     @property
     def decoder(self) -> DecoderConfig:

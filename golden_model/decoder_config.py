@@ -59,6 +59,8 @@ class DecoderConfig:
                  f"lanes must be a multiple of array.rows, which are even ({rows}), not "
                  f"{self.lanes}")
         _require(beat == self.lanes, f"attention.beat must be lanes ({self.lanes}), not {beat}")
+        _require(self.array.batch == 1, "array.batch must be 1, as a decoder takes one token at a "
+                 f"time, not {self.array.batch}")
         _require(self.array.max_digits == 2,
                  f"array.digit_bits must be at least 5 for INT8, not {self.array.digit_bits}")
         _require(self.array.lanes % self.lanes == 0,

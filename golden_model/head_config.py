@@ -86,6 +86,11 @@ class EmbeddingRowConfig:
         return 5
 
     @property
+    def address_latency(self) -> int:
+        """Cycles from a command's offer to its first request: product, sum."""
+        return 2
+
+    @property
     def parts(self) -> int:
         """Beats given for one tile."""
         return self.width // self.lanes

@@ -54,7 +54,10 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         # Two rows, as the vector units' elements come two by two; every engine takes a beat of 128
         # trits a cycle: 0006.
         array=ArrayConfig(rows=2, lanes=64, max_k=1024, max_m=4096),
-        units=UnitsConfig(lanes=8, up_width=128, down_width=128, max_hidden=256, max_ffn=1024),
+        # As long as the demo model's vectors: its weights fill the memory.  Adders alone would take
+        # more LUTs than there are, so multipliers of the units are blocks.
+        units=UnitsConfig(lanes=8, up_width=128, down_width=128, max_hidden=128, max_ffn=384,
+                          form="dsp"),
         system=SystemConfig(bus="wishbone", depth=12_288, heads=4, queries=2, max_vocab=512),
         window=128,
     ),

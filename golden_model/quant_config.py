@@ -5,11 +5,13 @@ Latencies are cycles from a transfer on ``i`` to ``o.valid`` without backpressur
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from golden_model.config import WORD_BITS, _at_least, _ceil_div, _one_of, _require
 
 __all__ = [
     "EXPONENT_BITS",
+    "FloatUnitConfig",
     "MANTISSA_BITS",
     "MultiplierConfig",
     "NormQuantiserConfig",
@@ -115,6 +117,15 @@ class ScaleLanesConfig:
     def latency(self) -> int:
         """Operand register, multiplier, shifter, rounding."""
         return 1 + self.multiplier.latency + self.shifter.latency + 1
+
+
+class FloatUnitConfig(Protocol):
+    """Whatever small floats are made by."""
+
+    @property
+    def latency(self) -> dict[str, int]:
+        """Cycles from request to response of each operation, whatever the operands."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

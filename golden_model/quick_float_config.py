@@ -25,10 +25,13 @@ class QuickFloatConfig:
     """Quotient digits a cycle, one adder each, one behind the other."""
     int_bits: int = 32
     """Bits of the integers that it converts."""
+    shifts: int = 1
+    """Cycles in which an integer is normalised."""
     rows_per_stage: int = 3
     form: str = "booth"
 
     def __post_init__(self) -> None:
+        _one_of(self, shifts=(1, 2))
         _require(bool(self.operations) and set(self.operations) <= set(OPERATIONS),
                  f"operations must be some of {', '.join(OPERATIONS)}, not {self.operations}")
         _one_of(self, digits=(1, 2, 3, 6))
@@ -45,7 +48,7 @@ class QuickFloatConfig:
     @property
     def latency(self) -> dict[str, int]:
         """Cycles from request to response of each operation, whatever the operands."""
-        taken = {"from_int": 3, "mul": self.multiplier.latency + 1,
+        taken = {"from_int": 2 + self.shifts, "mul": self.multiplier.latency + 1,
                  "div": QUOTIENT_DIGITS // self.digits + 2}
         return {name: taken[name] for name in self.operations}
 
@@ -65,7 +68,7 @@ class MixedFloatConfig:
     @property
     def quick(self) -> QuickFloatConfig:
         """Unit of the frequent operations."""
-        return QuickFloatConfig(digits=self.digits, int_bits=self.int_bits,
+        return QuickFloatConfig(digits=self.digits, int_bits=self.int_bits, shifts=2,
                                 rows_per_stage=self.rows_per_stage, form=self.form)
 
     @property
@@ -74,6 +77,12 @@ class MixedFloatConfig:
         return SmallFloatUnitConfig()
 
     @property
+    def ahead(self) -> int:
+        """Cycles from a request to the unit that it is for."""
+        return 1
+
+    @property
     def latency(self) -> dict[str, int]:
         """Cycles from request to response of each operation, whatever the operands."""
-        return {**self.slow.latency, **self.quick.latency}
+        return {name: self.ahead + cycles
+                for name, cycles in {**self.slow.latency, **self.quick.latency}.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from golden_model.config import WORD_BITS, _at_least
 from golden_model.head_config import ArgmaxConfig
 from golden_model.memory_config import SramConfig
-from golden_model.quant_config import RoundingShifterConfig, ScaleLanesConfig, SmallFloatUnitConfig
+from golden_model.quant_config import FloatUnitConfig, RoundingShifterConfig, ScaleLanesConfig
 from golden_model.softmax_config import WEIGHT_BITS
 
 __all__ = ["RANDOM_BITS", "SamplerConfig"]
@@ -76,6 +76,6 @@ class SamplerConfig:
         """
         return self.scale.latency + 2 * (1 + self.weight_latency) + RANDOM_BITS
 
-    def factor_latency(self, unit: SmallFloatUnitConfig) -> int:
+    def factor_latency(self, unit: FloatUnitConfig) -> int:
         """Cycles from the scale's transfer to the first logit's, of a small-float unit at rest."""
         return unit.latency["mul"] + 1

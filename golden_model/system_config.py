@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field
 
 from golden_model.bus_config import AxiReadConfig
-from golden_model.config import _at_least, _ceil_div, _one_of, _require
+from golden_model.config import _LATER, _at_least, _ceil_div, _one_of, _require
 from golden_model.image_config import BlockMemoryConfig, ImagePortConfig
 from golden_model.instruction_config import HEADER_BITS, INSTRUCTION_BITS
 from golden_model.kv_config import KvCacheConfig
@@ -63,6 +63,11 @@ class ImageCheckConfig:
     def instruction_beats(self) -> int:
         """Beats of an instruction."""
         return _ceil_div(INSTRUCTION_BITS, self.port.beat_bits)
+
+    @property
+    def judging(self) -> int:
+        """Cycles from the look at a header to what comes of it."""
+        return 1
 
     @property
     def steps(self) -> int:
@@ -146,6 +151,8 @@ class SystemConfig:
     generated_depth: int = 32
     slots: int = 1
     """Sequences in the KV cache."""
+    secded: bool = field(default=False, metadata=_LATER)
+    """Whether the cache corrects single flipped bits of a word and reports double ones."""
     streams: int = 12
     """KV heads of all layers."""
     heads: int = 8
@@ -160,13 +167,16 @@ class SystemConfig:
     """Softmax weights of a head that are made in a cycle."""
     digits: int = 3
     """Quotient digits a cycle of attention's scalar units: fewer carry a faster clock."""
+    rows_per_stage: int = field(default=3, metadata=_LATER)
+    """Rows that attention's multipliers add up in a cycle: fewer carry a faster clock."""
     max_vocab: int = 4096
 
     def __post_init__(self) -> None:
         _one_of(self, bus=("axi_lite", "wishbone", "wishbone_pipelined"), memory=("block", "axi"),
-                data_bits=(64, 128, 256, 512))
+                secded=(False, True), data_bits=(64, 128, 256, 512))
         _at_least(self, depth=4, outstanding=1, prompt_depth=2, generated_depth=2, slots=1,
-                  streams=1, heads=1, queries=1, head_lanes=2, head_words=1, max_vocab=2)
+                  streams=1, heads=1, queries=1, head_lanes=2, head_words=1, rows_per_stage=1,
+                  max_vocab=2)
         _require(self.depth <= 1 << 28, f"depth must be at most {1 << 28}, not {self.depth}")
         for name in ("prompt_depth", "generated_depth"):
             _require(getattr(self, name) < 1 << 16,

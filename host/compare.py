@@ -28,6 +28,8 @@ __all__ = ["GPU_RESULTS", "MODELS", "Gpu", "Matrix", "Model", "compare", "read_g
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 GPU_RESULTS = RESULTS / "gpu"
+TOKENS = RESULTS / "token_cycles.json"
+"""Whole tokens by the cycle model, as `host.token_report` writes them."""
 TRITS_A_BYTE = 5
 """Base 3."""
 MOST_BYTES = 16 << 20
@@ -180,6 +182,17 @@ def _total(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, Any]:
             "weights_per_cycle": sum(row["count"] * row["n"] * row["k"] for row in rows) / cycles}
 
 
+def _whole(config: AcceleratorConfig, name: str, gpu: Mapping[str, Any] | None) -> Any:
+    """Return a whole token on the accelerator, beside the GPU's, if the model was worked out."""
+    found = _read(TOKENS)
+    row = found["tokens"].get(name) if found else None
+    if row is None or row["preset"] != config.name:
+        return None
+    ours = {"cycles": row["cycles_per_token"], "us": row["ms_per_token"] * 1e3}
+    return {**ours, "rows": row["rows"], "bound": max(row["bounds"].values()),
+            "bound_by": row["bound_by"], "over_bound": row["over_bound"], **_ratios(ours, gpu)}
+
+
 def _model(config: AcceleratorConfig, gpu: Gpu | None, name: str) -> dict[str, Any]:
     model, measured = MODELS[name], name == "demo"
     shares = _demo_shares() if measured else PAPER_SHARES
@@ -192,11 +205,12 @@ def _model(config: AcceleratorConfig, gpu: Gpu | None, name: str) -> dict[str, A
                      "accelerator": ours, "gpu": theirs,
                      "library_us": None if library is None else library["us"],
                      **_ratios(ours, theirs)})
-    whole = gpu.token if gpu is not None else None
+    token = gpu.token if gpu is not None else None
+    whole = token if token and token["model"] == name else None
     return {"model": name, "layers": model.layers, "shares": "measured" if measured else "assumed",
             "matrices": rows, "all_layers": _both([row for row in rows if row["count"] > 1]),
             "all_matrices": _both(rows),
-            "gpu_token": whole if whole and whole["model"] == name else None}
+            "gpu_token": whole, "accelerator_token": _whole(config, name, whole)}
 
 
 def compare(config: AcceleratorConfig, gpu: Gpu | None,
@@ -208,8 +222,9 @@ def compare(config: AcceleratorConfig, gpu: Gpu | None,
     dict
         What is compared (``name``, ``clock_mhz``, ``gpu``), and by model its ``matrices``, each
         with both sides' ``cycles``, ``us``, ``weights_per_cycle`` and ``roofline_share``;
-        ``all_layers`` and ``all_matrices``, sums over a token; ``gpu_token``, a whole token on the
-        GPU.  What was not measured is null, ``energy`` always: it was measured on neither side.
+        ``all_layers`` and ``all_matrices``, sums over a token; ``gpu_token`` and
+        ``accelerator_token``, whole tokens, the latter's by the cycle model.  What was not measured
+        is null, ``energy`` always: it was measured on neither side.
     """
     array = config.array
     return {

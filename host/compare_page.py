@@ -46,7 +46,10 @@ its command with `--record`.
 - Up rows, and columns of Wo and Wdown, are fetched as far as activations demand: for the demo model
   the share that its own activations have on held-out text; for the others that of the paper's 7B
   model (table 2 of arXiv:2411.04965), which is an assumption. The GPU's dense kernel fetches all.
-- Norms, attention and residual additions are on neither side of these tables.
+- Norms, attention and residual additions are on neither side of these tables. Whole tokens, with
+  all of that, stand above the tables they belong to: the accelerator's by the cycle model of the
+  decoder (`python -m host.token_report`), its image on the chip; the GPU's as measured, with a
+  longer context.
 - Energy was measured on neither side, so there is none here.
 """
 
@@ -115,12 +118,19 @@ def source(document: Mapping[str, Any]) -> str:
 
 
 def legend(model: Mapping[str, Any]) -> list[str]:
-    """Return sentences on one model: its shares, and whole tokens on the GPU."""
+    """Return sentences on one model: its shares, and whole tokens on both sides."""
     lines = [f"Shares of weights fetched are {model['shares']}."]
     token = model["gpu_token"]
     if token is not None:
         lines.append(f"A whole token on the GPU, norms, attention and all, context "
                      f"{token['context']}: {_number(token['us'])} us, {token['cycles']:,} cycles.")
+    ours = model.get("accelerator_token")
+    if ours is not None:
+        lines.append(
+            f"A whole token on the accelerator, {ours['rows']} rows of context: "
+            f"{_number(ours['us'])} us, {ours['cycles']:,} cycles, {ours['over_bound']:.3f} times "
+            f"its {ours['bound_by']} bound." + ("" if ours["time_ratio"] is None else
+                                                f" Faster: {_who(ours['time_ratio'])}."))
     return lines
 
 

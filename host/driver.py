@@ -14,7 +14,7 @@ from golden_model.config import config_hash
 from golden_model.image.axi_port import memory_content
 from golden_model.registers import ERRORS, register
 from host.backends.sampling import GREEDY, Sampling
-from host.compile.image import Image
+from host.compile.image import Image, parse_image
 from host.registers import DeviceError, Registers
 
 __all__ = ["Bus", "Driver"]
@@ -100,7 +100,20 @@ class Driver:
         self.registers.write("irq_enable", **IRQS)
 
     def load(self, image: Image) -> None:
-        """Write an image, and have the device check it.
+        """Check an image, write it, and have the device check it.
+
+        Raises
+        ------
+        UserError
+            It is damaged, or for another configuration.
+        DeviceError
+            The device refuses it.
+        """
+        parse_image(image.content, image.beats.shape[1], config_hash(self.config))
+        self.put(image)
+
+    def put(self, image: Image) -> None:
+        """Write an image as it is, and have the device check it.
 
         Raises
         ------
@@ -211,9 +224,16 @@ class Driver:
         """Words of a sequence, from which `restore` goes on."""
         self.registers.write("kv_slot", slot=slot)
         self.registers.write("kv_control", save=1)
-        words = []
-        while self.registers.read("kv_words")["value"]:
-            words.append(self.registers.word("kv_save_data"))
+        words: list[int] = []
+        left = self.registers.read("kv_words")["value"]
+        while left:
+            word = self.registers.word("kv_save_data")
+            now = self.registers.read("kv_words")["value"]
+            if now < left:
+                words.append(word)
+            else:   # the cache is slower than this bus: the word was not there yet
+                self.registers.write("errors", save_underflow=1)
+            left = now
         self._until_idle()
         self.check()
         return words

@@ -76,6 +76,14 @@ LUT6: the array and both engines, in proportion to the measured ones. A width of
 alone, INT8 inputs as two digits. 2B4T has the paper's active shares of 7B.
 """
 
+_ROUTE = """
+## Place and route
+
+`tritforge route`: yosys and nextpnr, pins left to the tool, LUTs and registers as nextpnr counts
+them. Targets: the clock of the preset, and at most 85 % of LUTs and of block RAM. *Slowest path*:
+components of the registers at its ends, and how much of it is wires.
+"""
+
 
 def _load(folder: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8"))
@@ -173,11 +181,27 @@ def _widths() -> str:
                    "LUT6"), rows)
 
 
+def _routes() -> str:
+    rows = []
+    for result in _load("route"):
+        path = result["critical_path"]
+        rows.append((
+            f"{result['design']}, {result['preset']}", result["target"],
+            *(f"{result['used'][kind]:,} ({result['share'][kind]:.1%})"
+              for kind in ("lut", "registers", "block_memories", "dsp")),
+            f"**{result['fmax_mhz']:.1f}** of {result['clock_mhz']:.0f}",
+            (f"`{path['source']}` to `{path['sink']}`, {path['ns']} ns, "
+             f"{path['routing_ns']} in wires"),
+            str(result["seed"]), result["date"]))
+    return _table(("design", "device", "LUT", "registers", "block RAM", "DSP", "MHz",
+                   "slowest path", "seed", "date"), rows)
+
+
 def render() -> str:
     """Text of the page."""
     return "".join([_HEAD, _AREA, "\n", _area(), _UNITS, "\n", _units(), _CYCLES, "\n",
                     _cycles(), _FETCHED, "\n", _fetched(), _BLOCKS, "\n", _blocks(), _WIDTHS, "\n",
-                    _widths()])
+                    _widths(), _ROUTE, "\n", _routes()])
 
 
 if __name__ == "__main__":

@@ -5,12 +5,18 @@ from typing import Any, NamedTuple
 
 from golden_model.accelerator_config import AcceleratorConfig
 from golden_model.config import config_hash
+from golden_model.cycles.shapes import Bounds, bounds, random_facts, work
+from golden_model.cycles.token import DecoderCycles
 from golden_model.weights import DecoderWeights
 from host.compile.compiler import compile_model
 from host.compile.image import Image
 from host.errors import UserError
 
-__all__ = ["Limit", "fit_report", "image_for"]
+__all__ = ["ACTIVE", "Limit", "fit_report", "image_for"]
+
+
+ACTIVE = 0.5
+"""Share of gates above zero for which a token's cycles are stated."""
 
 
 class Limit(NamedTuple):
@@ -64,27 +70,40 @@ def _limits(weights: DecoderWeights, config: AcceleratorConfig, beats: int) -> l
     ]
 
 
+def _token(weights: DecoderWeights, config: AcceleratorConfig, image: Image) -> dict[str, Any]:
+    """Cycles of a token, bounds, and both by instruction."""
+    numerics, decoder = weights.numerics, config.decoder
+    kept, of = numerics.topk_keep
+    facts = random_facts(weights.shape, decoder, {"wo": kept / of, "up": ACTIVE, "down": ACTIVE},
+                         image.header["window"])
+    model = DecoderCycles(decoder, image.program, image.header["head_instructions"])
+    steps, least = model.instructions(facts), work(decoder, image.program, facts)
+    rows: dict[str, dict[str, Any]] = {}
+    for step, bound in zip(steps, least, strict=True):
+        row = rows.setdefault(step.name, {"instruction": step.name, "times": 0, "cycles": 0,
+                                          **dict.fromkeys(Bounds._fields, 0)})
+        row["times"] += 1
+        row["cycles"] += step.cycles
+        for name in Bounds._fields:
+            row[name] += getattr(bound, name)
+    whole = bounds(decoder, image.program, facts)
+    cycles = model.token(facts) + config.token_loop.gap - 1
+    return {"cycles_per_token": cycles, "bounds": whole._asdict(), "bound_by": whole.binds,
+            "bound_cycles": max(whole), "over_bound": round(cycles / max(whole), 3),
+            "roofline": list(rows.values())}
+
+
 def fit_report(weights: DecoderWeights, config: AcceleratorConfig) -> dict[str, Any]:
     """Memory by part, every limit with what is taken of it, and the bounds of a token.
 
-    A token's weight bound is the beats that it has to read: one a cycle.  The share of Wo, up rows
-    and Wdown that sparsity leaves depends on the text; here all of Wo's kept half, and half of the
-    active rows, stand for it.
+    A token's cycles are those of the cycle model, which the RTL equals, its image on the chip and
+    its cache's window full.  What sparsity leaves of Wo, up rows and Wdown depends on the text;
+    here all that Wo keeps, and `ACTIVE` of the gates, stand for it.
     """
     image = image_for(weights, config)
     beats = len(image.beats)
     limits = _limits(weights, config, beats)
-    shape, width = weights.shape, config.decoder.width
-    kept, of = weights.numerics.topk_keep
-
-    def products(part: str) -> int:
-        rows, columns = shape.projections[part]
-        return rows * columns
-
-    dense = sum(products(part) for part in ("wq", "wk", "wv", "gate"))
-    sparse = products("wo") * kept // of + (products("up") + products("down")) // 2
-    head = 3 * shape.vocab * shape.hidden
-    weight_cycles = -(-(shape.layers * (dense + sparse) + head) // width)
+    token = _token(weights, config, image)
     most = max((limit for limit in limits if limit.there), key=lambda limit: limit.share)
     return {
         "preset": config.name, "target": config.target.name, "beats": beats,
@@ -96,7 +115,8 @@ def fit_report(weights: DecoderWeights, config: AcceleratorConfig) -> dict[str, 
                     "fits": not limit.there or limit.needed <= limit.there}
                    for limit in limits],
         "binds": most.name, "knob": most.knob,
-        "weight_cycles": weight_cycles, "clock_mhz": config.clock_mhz,
-        "tokens_per_second_at_bound": round(config.clock_mhz * 1e6 / weight_cycles, 1),
+        **token, "clock_mhz": config.clock_mhz,
+        "tokens_per_second": round(config.clock_mhz * 1e6 / token["cycles_per_token"], 1),
+        "tokens_per_second_at_bound": round(config.clock_mhz * 1e6 / token["bound_cycles"], 1),
         "fits": all(not limit.there or limit.needed <= limit.there for limit in limits),
     }

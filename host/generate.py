@@ -17,6 +17,9 @@ from host.backends.sim import SimBackend
 
 __all__ = ["Generation", "generate", "golden_tokens"]
 
+CANARY_EVERY = 64
+"""Tokens between two trials, and two saved states, of a device that is tried."""
+
 
 @dataclass
 class Generation:
@@ -77,7 +80,7 @@ def _from_hardware(backend: SimBackend, made: Generation, count: int, sampling: 
 def generate(weights: DecoderWeights, backends: Sequence[Backend], window: int,
              prompt: Sequence[int], count: int, sampling: Sampling, *, stop: int | None = None,
              show: Callable[[int], None] = lambda _: None,
-             notice: Callable[[str], None] = lambda _: None) -> Generation:
+             notice: Callable[[str], None] = lambda _: None, canary: int = 0) -> Generation:
     """Read a prompt and generate up to `count` tokens.
 
     Parameters
@@ -88,6 +91,9 @@ def generate(weights: DecoderWeights, backends: Sequence[Backend], window: int,
         Told each token as it comes.
     notice
         Told when a backend is left, and why.
+    canary
+        Tokens of a trial on anything but the CPU, ahead of its use and every `CANARY_EVERY` tokens;
+        0: none.
     """
     made = Generation(list(prompt))
 
@@ -95,7 +101,9 @@ def generate(weights: DecoderWeights, backends: Sequence[Backend], window: int,
         made.notices.append(text)
         notice(text)
 
-    session = Session(weights, backends, window, notice=note)
+    every = CANARY_EVERY if canary else 0
+    session = Session(weights, backends, window, canary=canary, canary_every=every,
+                      save_every=every, notice=note)
     backend = session.backend
     start, cpu_start = time.monotonic(), time.process_time()
     if isinstance(backend, SimBackend) and len(backends) == 1:

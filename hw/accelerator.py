@@ -176,6 +176,7 @@ class Accelerator(wiring.Component):
         flags = {name: getattr(loop, name) for name in
                  ("idle", "running", "input_wait", "output_wait", "saving", "restoring")}
         flags["image_valid"] = loop.image_valid
+        progressed = Signal()   # a cycle late, as the signals that say so come late in theirs
         words = (loop.o_save, loop.i_restore, core.o_save, core.i_restore)
         m.d.comb += [
             Value.cast(control.status).eq(raised(control.status, flags) | (core.phase << 8)
@@ -183,9 +184,10 @@ class Accelerator(wiring.Component):
             Value.cast(control.position).eq(loop.position),
             Value.cast(control.kv_words).eq(loop.kv_words),
             control.busy.eq(loop.busy),
-            control.progress.eq(core.progress | progress | Cat(
-                port.valid & port.ready for port in words).any()),
+            control.progress.eq(progressed),
         ]
+        m.d.sync += progressed.eq(core.progress | progress | Cat(
+            port.valid & port.ready for port in words).any())
         # Levels of the cache and the core become pulses.
         before = Signal.like(core.errors)
         fault_before = Signal()

@@ -64,7 +64,7 @@ void model_reset(void *handle) {
     tick(model);
     tick(model);
     model.top.rst = 0;
-    model.top.eval();
+    tick(model);   // it is registered
 }
 
 void model_set(void *handle, unsigned index, const uint32_t *words) {

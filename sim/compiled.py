@@ -14,9 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 from hw.emit import emit_verilog
-from sim.runner import BUILD, SimulationFailed, tool_environment
+from sim.runner import BUILD, SimulationFailed, alone, require_fst, tool_environment
 
-__all__ = ["CompiledModel", "compile_model"]
+__all__ = ["CompiledModel", "compile_model", "is_compiled"]
 
 _TOP = "dut"
 _HARNESS = Path(__file__).with_name("compiled.cpp")
@@ -45,6 +45,23 @@ def _ports(component):
     return ports
 
 
+def _wrapper(ports):
+    """Verilog of a top whose reset comes out of a register, a cycle late.
+
+    Whatever follows from an input without a clock is computed anew whenever inputs may have
+    changed, twice a cycle; with a reset from outside that would be every register's next value.
+    """
+    escaped = [f"\\{name} " for name in ports]   # one may be a word of the language
+    names = ["clk", "rst", *escaped]
+    kinds = ["input clk;", "input rst;", *(
+        f"{'input' if is_input else 'output'} [{width - 1}:0] {name};"
+        for name, (width, is_input) in zip(escaped, ports.values(), strict=True))]
+    joined = ", ".join(f".{name}({'held' if name == 'rst' else name})" for name in names)
+    return "\n".join([f"module {_TOP}_top({', '.join(names)});", *(f"  {kind}" for kind in kinds),
+                      "  reg held = 1'h1;", "  always @(posedge clk) held <= rst;",
+                      f"  {_TOP} {_TOP}({joined});", "endmodule", ""])
+
+
 def compile_model(component, *, harness=_HARNESS, defines=(), waves=False, shipped=False,
                   report=lambda text: None):
     """Directory of the compiled library of `component`, from the cache or built now.
@@ -69,16 +86,32 @@ def compile_model(component, *, harness=_HARNESS, defines=(), waves=False, shipp
         The design did not build.
     """
     environment = tool_environment("verilator")
+    if waves:
+        require_fst(environment)
     if not shipped:
         return _compile(component, environment, harness, defines, waves, report)
+    known, _ = _known(component, harness, defines, waves)
+    with alone(known.name):   # another process may build the same
+        _, place = _known(component, harness, defines, waves)
+        if place is None:
+            place = _compile(component, environment, harness, defines, waves, report)
+            known.write_text(place.name, encoding="utf-8")
+    return place
+
+
+def _known(component, harness, defines, waves):
+    """File that names the build of a shipped component, and that build if it is there."""
     known = BUILD / f"compiled-of-{_sources_key(component, harness, defines, waves)}"
     with contextlib.suppress(OSError):
         place = BUILD / known.read_text(encoding="utf-8")
         if (place / "built").is_file():
-            return place
-    place = _compile(component, environment, harness, defines, waves, report)
-    known.write_text(place.name, encoding="utf-8")
-    return place
+            return known, place
+    return known, None
+
+
+def is_compiled(component, *, harness=_HARNESS, defines=(), waves=False):
+    """Whether `compile_model` would give a shipped component at once."""
+    return _known(component, harness, defines, waves)[1] is not None
 
 
 def _sources_key(component, harness, defines, waves):
@@ -97,20 +130,25 @@ def _sources_key(component, harness, defines, waves):
 def _compile(component, environment, harness, defines, waves, report):
     """Emit, translate and compile, unless the same Verilog was before."""
     report("emitting Verilog")
-    verilog = emit_verilog(component, _TOP)
+    ports = _ports(component)
+    verilog = emit_verilog(component, _TOP) + _wrapper(ports)
     # Verilator writes a double underscore so.
-    table = "".join(f"PORT({name.replace('__', '___05F')})\n" for name in _ports(component))
+    table = "".join(f"PORT({name.replace('__', '___05F')})\n" for name in ports)
     version = subprocess.run(["verilator", "--version"], env=environment, capture_output=True,
                              text=True, check=True).stdout
     options = [*_VERILATE, *(["--trace-fst"] if waves else [])]
     texts = [path.read_text(encoding="utf-8") for path in dict.fromkeys((_HARNESS, harness))]
     key = "\n".join([verilog, table, *texts, version, *options, *defines])
     place = BUILD / f"compiled-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if (place / "built").is_file():
-        return place
-    report("compiling the simulation")
-    BUILD.mkdir(parents=True, exist_ok=True)
-    # Whoever is first renames a whole build into place; others find it there and drop theirs.
+    with alone(place.name):
+        if not (place / "built").is_file():
+            report("compiling the simulation")
+            _build(place, verilog, table, environment, harness, options, defines, waves)
+    return place
+
+
+def _build(place, verilog, table, environment, harness, options, defines, waves):
+    """Translate and compile; a whole build is renamed into place."""
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="tmp-") as temporary:
         work = Path(temporary) / "work"
         work.mkdir()
@@ -118,7 +156,7 @@ def _compile(component, environment, harness, defines, waves, report):
         (work / "ports.inc").write_text(table, encoding="utf-8")
         flags = "-fPIC"   # those here come behind make's and would win
         _run(["verilator", *options, "--Mdir", "obj", "-CFLAGS", flags, f"{_TOP}.v",
-              "--top-module", _TOP], work, environment)
+              "--top-module", f"{_TOP}_top"], work, environment)
         # A whole accelerator in one file would take g++ minutes and gigabytes.
         _run(["make", "-s", "-j2", "-C", "obj", "-f", "Vdut.mk", "OPT_FAST=-O1", "OPT_SLOW=-O0",
               "OPT_GLOBAL=-O2", "VM_PARALLEL_BUILDS=1", "CFG_CXXFLAGS_PCH_I=-include", "libVdut"],
@@ -129,9 +167,7 @@ def _compile(component, environment, harness, defines, waves, report):
               str(harness), "obj/libVdut.a", "obj/libverilated.a", "-pthread",
               *(["-llz4", "-lz"] if waves else []), "-o", "dut.so"], work, environment)
         (work / "built").touch()
-        with contextlib.suppress(OSError):
-            work.rename(place)
-    return place
+        work.rename(place)
 
 
 class CompiledModel:

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -21,8 +22,8 @@ from hw.emit import emit_verilog
 from sim.progress import follow
 from sim.waves import save_groups
 
-__all__ = ["SIMULATORS", "MissingTool", "SimulationFailed", "Simulation", "run_bench",
-           "tool_environment"]
+__all__ = ["SIMULATORS", "MissingTool", "SimulationFailed", "Simulation", "alone",
+           "require_fst", "run_bench", "tool_environment"]
 
 SIMULATORS = ("verilator", "icarus")
 
@@ -104,6 +105,24 @@ def tool_environment(simulator):
     return environment
 
 
+def require_fst(environment):
+    """Raise `MissingTool` if Verilator's FST waves cannot be compiled here."""
+    probe = subprocess.run(["g++", "-E", "-xc++", "-include", "lz4.h", os.devnull],
+                           env=environment, capture_output=True, check=False)
+    if probe.returncode:
+        raise MissingTool(f"lz4.h, for Verilator's FST waves, is not installed: {_HELP['lz4.h']}; "
+                          "or use Icarus")
+
+
+@contextlib.contextmanager
+def alone(name):
+    """Run the block while no other process is in a block of that name."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _version(simulator, environment):
     """First line of what the simulator says it is."""
     command = ["verilator", "--version"] if simulator == "verilator" else ["iverilog", "-V"]
@@ -140,11 +159,7 @@ def _build(simulator, verilog, public, environment, *, waves, optimise):
     if waves and simulator == "icarus":
         arguments += ["-s", "waves"]
     if waves and simulator == "verilator":
-        probe = subprocess.run(["g++", "-E", "-xc++", "-include", "lz4.h", os.devnull],
-                               env=environment, capture_output=True, check=False)
-        if probe.returncode:
-            raise MissingTool(f"lz4.h, for Verilator's FST waves, is not installed: "
-                              f"{_HELP['lz4.h']}; or use Icarus")
+        require_fst(environment)
         arguments += ["--trace-fst", "--trace-structs"]
     key = "\n".join([verilog, public, simulator, _version(simulator, environment), *arguments])
     place = BUILD / f"{simulator}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"

@@ -19,7 +19,7 @@ struct Event { uint64_t cycle; uint32_t trace; };
 
 struct System {
     Model model;
-    uint64_t cycles = 0, started = 0;
+    uint64_t cycles = 0, started = 0, shown = 0;
     uint32_t trace = 0;
     bool record = false, keep_logits = false;
     std::vector<Event> events;
@@ -38,9 +38,10 @@ struct System {
 
 enum { RUNNING = 1, TOKEN_DONE = 2, GIVEN = 4 };
 
-void dump(System &system, int half) {
+// Half a cycle of waves.
+void dump(System &system) {
 #ifdef WAVES
-    if (system.waves) system.waves->dump(2 * system.cycles + half);
+    if (system.waves) system.waves->dump(system.shown++);
 #endif
 }
 
@@ -114,14 +115,14 @@ void cycle(System &system) {
 #endif
     top.clk = 1;
     top.eval();
-    dump(system, 0);
+    dump(system);
     ++system.cycles;
 #ifdef AXI_MEMORY
     answer(system, taken);
 #endif
     top.clk = 0;
     top.eval();
-    dump(system, 1);
+    dump(system);
 }
 
 constexpr unsigned patience = 10000;   // cycles that an access may take
@@ -216,7 +217,7 @@ void *system_open(const char *waves) {
     cycle(*system);
     cycle(*system);
     top.rst = 0;
-    top.eval();
+    cycle(*system);   // it is registered
     system->cycles = 0;
     return system;
 }

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.accelerator import TRACE, Accelerator
-from sim.compiled import compile_model
+from sim.compiled import compile_model, is_compiled
 from sim.runner import SimulationFailed
 
-__all__ = ["BusRefused", "Step", "System"]
+__all__ = ["BusRefused", "Step", "System", "is_built"]
 
 _HARNESS = Path(__file__).with_name("system.cpp")
 _BUSES = {"axi_lite": ["AXI_LITE"], "wishbone": ["WISHBONE"],
@@ -37,6 +37,19 @@ class Step(NamedTuple):
     layer: int
 
 
+def _defines(accelerator, waves):
+    """Macros of the harness."""
+    system = accelerator.config.system
+    return [*_BUSES[system.bus], *(["AXI_MEMORY"] if system.memory == "axi" else []),
+            *(["WAVES"] if waves else [])]
+
+
+def is_built(accelerator, *, waves=False):
+    """Whether a `System` of an :class:`hw.accelerator.Accelerator` needs no build."""
+    return is_compiled(accelerator, harness=_HARNESS, defines=_defines(accelerator, waves),
+                       waves=waves)
+
+
 class System:
     """One running accelerator, behind its reset.
 
@@ -51,11 +64,9 @@ class System:
     """
 
     def __init__(self, accelerator, *, waves=None, report=lambda text: None):
-        system = accelerator.config.system
         self.config = accelerator.config
-        defines = [*_BUSES[system.bus], *(["AXI_MEMORY"] if system.memory == "axi" else []),
-                   *(["WAVES"] if waves else [])]
-        place = compile_model(accelerator, harness=_HARNESS, defines=defines,
+        place = compile_model(accelerator, harness=_HARNESS,
+                              defines=_defines(accelerator, waves),
                               waves=waves is not None, report=report,
                               shipped=type(accelerator) is Accelerator)
         library = ctypes.CDLL(str(place / "dut.so"))

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from golden_model.attention.attention import EngineCycles
 from golden_model.attention.cached_attention import command_fields
-from golden_model.attention.head_joiner import JoinerCycles
+from golden_model.attention.head_joiner import JoinerCycles, JoinerStep
 from golden_model.attention.score import Load, row_words
 from golden_model.cached_attention_config import CachedAttentionConfig
 from golden_model.kv.cache_cycles import AppendCycles, ReadCycles
 from golden_model.kv.row_quantiser import RowQuantiserCycles
 
-__all__ = ["CommandCycles", "command_cycles", "head_order"]
+__all__ = ["CommandCycles", "CommandStep", "CommandSteps", "command_cycles", "head_order"]
 
 
 class CommandCycles(NamedTuple):
@@ -24,6 +24,13 @@ class CommandCycles(NamedTuple):
     scale: int
     done: int
     """The first cycle in which the next command can be taken."""
+
+
+class CommandStep(NamedTuple):
+    """What is transferred in one cycle."""
+
+    word: bool
+    joined: JoinerStep
 
 
 def head_order(config: CachedAttentionConfig, heads: int, kv_heads: int) -> list[tuple[str, int]]:
@@ -81,6 +88,72 @@ class _Coder:
         self.scaled += query_scale
 
 
+class CommandSteps:
+    """One command on a unit at rest, cycle by cycle from the one behind its transfer on."""
+
+    def __init__(self, config: CachedAttentionConfig, heads: int, kv_heads: int, n: int,
+                 rows: int) -> None:
+        fields = command_fields(config, heads, kv_heads, n)
+        order, self.config, self.n = head_order(config, heads, kv_heads), config, n
+        self.passes, self.shared = fields["passes"], fields["shared"]
+        load = Load(fields["beats"], fields["words"])
+        self.heads = len(order)
+        """Heads that come in."""
+        self.quantiser, self.coder = RowQuantiserCycles(config.quantiser), _Coder(config, order)
+        self.engine = EngineCycles(config.attention, config.attention.unit, 0, load)
+        self.joiner = JoinerCycles(config.joiner, heads, load.beats)
+        self.ports = ReadCycles(config.cache), ReadCycles(config.cache)
+        self.append = AppendCycles()
+        self.row = row_words(rows, load.words)
+        # A memory of one port is written the cycle after the word was given, but for first rows.
+        self.pauses = config.cache.ports == "1rw" and rows > 1
+        self.asked, self.read = [0, 0], [0, 0]
+        self.fed = self.writing = 0
+        self.begun = False
+
+    @property
+    def takes(self) -> bool:
+        """Whether a beat of `i` is taken in this cycle."""
+        return self.quantiser.loads
+
+    def step(self, offered: bool, o_ready: bool = True) -> CommandStep:
+        """Go through one cycle, given whether a beat of `i` is offered, and one of `o` taken."""
+        quantiser, coder, ports, row = self.quantiser, self.coder, self.ports, self.row
+        code, scale = quantiser.pipe[-1] is not None, quantiser.scale_valid
+        last = bool(quantiser.pipe[-1])
+        of_query, scale_of_query = (coder.kind(number) == "query"
+                                    for number in (coder.coded, coder.scaled))
+        key, value = (row[done % len(row)] if port.valid else None
+                      for port, done in zip(ports, self.read))
+        found = self.engine.step(code and of_query, scale and scale_of_query, key, value,
+                                 self.joiner.sum_ready, self.joiner.scale_ready)
+        joined = self.joiner.step(found.sum, found.scale, o_ready)
+
+        word_offered = coder.offers(scale)
+        appended = word_offered and self.append.ready
+        code_ready = found.query if of_query else not coder.full
+        scale_ready = (found.query_scale if scale_of_query else appended and coder.final)
+        writes = self.append.written and self.pauses
+        for side, (port, taken) in enumerate(zip(ports, (found.key, found.value))):
+            there = (self.begun and self.asked[side] < self.passes
+                     and self.asked[side] // self.shared < coder.present)
+            paused = writes and self.writing == side
+            self.asked[side] += port.step(len(row) if there else None, taken, paused)
+            self.read[side] += taken
+        if appended:
+            self.writing = int(coder.kind(coder.scaled) == "value")
+        wants, final = coder.appends, coder.final
+        coder.step(code, last, code_ready, wants and self.append.free, appended,
+                   scale and scale_of_query and found.query_scale)
+        self.append.step(wants, word_offered, final)
+        step = quantiser.step(self.n if self.fed < self.heads else None, offered, code_ready,
+                              scale_ready)
+        self.fed += step.command
+        if not self.begun:  # attention is told in this cycle
+            self.begun, self.engine.waiting = True, [self.passes, self.passes]
+        return CommandStep(step.word, joined)
+
+
 def command_cycles(config: CachedAttentionConfig, *, heads: int, kv_heads: int, n: int, rows: int,
                    arrivals: Sequence[int] | None = None) -> CommandCycles:
     """Cycles of one command on a unit at rest, while every result is taken at once.
@@ -94,66 +167,25 @@ def command_cycles(config: CachedAttentionConfig, *, heads: int, kv_heads: int, 
     arrivals
         For each beat of `i` the cycle from which on it is offered; None: from the start.
     """
-    fields = command_fields(config, heads, kv_heads, n)
-    order, attention = head_order(config, heads, kv_heads), config.attention
-    passes, shared, words, beats = (fields[name] for name in ("passes", "shared", "words", "beats"))
-    count = len(order) * -(-n // config.beat)
+    steps = CommandSteps(config, heads, kv_heads, n, rows)
+    beats = -(-n // config.beat)
+    count = steps.heads * beats
     offered = list(arrivals) if arrivals is not None else [0] * count
     if len(offered) != count:
         raise ValueError(f"arrivals must be {count} cycles, not {len(offered)}")
-    quantiser, coder = RowQuantiserCycles(config.quantiser), _Coder(config, order)
-    engine = EngineCycles(attention, attention.unit, 0, Load(beats, words))
-    joiner = JoinerCycles(config.joiner, heads, beats)
-    ports, append = (ReadCycles(config.cache), ReadCycles(config.cache)), AppendCycles()
-    row = row_words(rows, words)
-    asked, read, fed = [0, 0], [0, 0], 0
     entered: list[int] = []
     out: list[int] = []
-    scale_out = done = writing = 0
+    scale = done = 0
     cycle = 1
     while len(out) < heads * beats:
-        code, scale = quantiser.pipe[-1] is not None, quantiser.scale_valid
-        last = bool(quantiser.pipe[-1])
-        of_query, scale_of_query = (coder.kind(number) == "query"
-                                    for number in (coder.coded, coder.scaled))
-        key, value = (row[done % len(row)] if port.valid else None
-                      for port, done in zip(ports, read))
-        found = engine.step(code and of_query, scale and scale_of_query, key, value,
-                            joiner.sum_ready, joiner.scale_ready)
-        joined = joiner.step(found.sum, found.scale)
+        word, joined = steps.step(len(entered) < count and offered[len(entered)] <= cycle)
+        if word:
+            entered.append(cycle)
         if joined.word:
             out.append(cycle)
         if joined.scale:
-            scale_out = cycle
+            scale = cycle
         if joined.loaded:
             done = cycle + 2
-
-        word_offered = coder.offers(scale)
-        appended = word_offered and append.ready
-        code_ready = found.query if of_query else not coder.full
-        scale_ready = (found.query_scale if scale_of_query else appended and coder.final)
-        # A memory of one port is written the cycle after the word was given, but for first rows.
-        writes = append.written and config.cache.ports == "1rw" and rows > 1
-        for side, (port, taken) in enumerate(zip(ports, (found.key, found.value))):
-            there = (cycle > 1 and asked[side] < passes
-                     and asked[side] // shared < coder.present)
-            paused = writes and writing == side
-            asked[side] += port.step(len(row) if there else None, taken, paused)
-            read[side] += taken
-        if appended:
-            writing = int(coder.kind(coder.scaled) == "value")
-        wants = coder.appends
-        final = coder.final
-        coder.step(code, last, code_ready, wants and append.free, appended,
-                   scale and scale_of_query and found.query_scale)
-        append.step(wants, word_offered, final)
-        step = quantiser.step(n if fed < len(order) else None,
-                              len(entered) < count and offered[len(entered)] <= cycle,
-                              code_ready, scale_ready)
-        fed += step.command
-        if step.word:
-            entered.append(cycle)
-        if cycle == 1:  # attention is told in this cycle
-            engine.waiting = [passes, passes]
         cycle += 1
-    return CommandCycles(entered, out, scale_out, done)
+    return CommandCycles(entered, out, scale, done)

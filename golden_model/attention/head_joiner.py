@@ -42,7 +42,7 @@ class JoinerStep(NamedTuple):
 
 
 class JoinerCycles:
-    """Handshakes of one vector whose command was taken, while every result is taken at once."""
+    """Handshakes of one vector whose command was taken: its words once, its scale taken at once."""
 
     def __init__(self, config: HeadJoinerConfig, heads: int, beats: int) -> None:
         self.sums, self.scales = heads * beats, heads
@@ -64,20 +64,26 @@ class JoinerCycles:
         """Whether scales are taken."""
         return self.scales > 0
 
-    def step(self, total: bool, scale: bool) -> JoinerStep:
-        """Go through one cycle, given what is offered."""
-        shown, first, sends = self.pipe[-1], False, False
+    def step(self, total: bool, scale: bool, o_ready: bool = True) -> JoinerStep:
+        """Go through one cycle, given what is offered, and whether a word is taken."""
+        moves = o_ready or not self.pipe[-1]
+        free = moves or not self.pipe[0]
+        taken, first, sends = self.pipe[-1] and o_ready, False, False
         if not self.scales:
             sends = not self.wait
             self.wait = 0
         first, self.scaled = sends and not self.scaled, self.scaled or sends
-        reads = sends and self.words > self.sums
-        self.pipe = [reads, *self.pipe[:-1]]
+        reads = free and sends and self.words > self.sums
+        read = self.pipe[0]
+        if moves:
+            self.pipe = [False, read, *self.pipe[1:-1]]
+            read = False
+        self.pipe[0] = reads or read
         self.words -= reads
         ended = (self.sums or self.scales) and self.sums <= total and self.scales <= scale
         self.sums -= total and self.sums > 0
         self.scales -= scale and self.scales > 0
-        return JoinerStep(bool(ended), first, shown)
+        return JoinerStep(bool(ended), first, taken)
 
 
 def join_cycles(config: HeadJoinerConfig, vectors: list[tuple[int, int, int]]) -> list[JoinCycles]:

@@ -3,7 +3,7 @@
 
 from golden_model import smallfloat
 from golden_model.arrays import Floats
-from golden_model.quant_config import SmallFloatUnitConfig
+from golden_model.quant_config import FloatUnitConfig
 
 __all__ = ["latency", "products"]
 
@@ -13,6 +13,6 @@ def products(scale: Floats, factors: list[Floats]) -> list[Floats]:
     return [smallfloat.mul(scale, factor) for factor in factors]
 
 
-def latency(unit: SmallFloatUnitConfig, count: int) -> int:
+def latency(unit: FloatUnitConfig, count: int) -> int:
     """Cycles from ``i`` to ``o.valid``, on a unit that serves nobody else."""
     return 1 + count * (unit.latency["mul"] + 1)

@@ -127,9 +127,9 @@ class GateUpCycles:
             o=self.buffer.valid, o_last=self.buffer.last(n), o_scale=o_scale,
             request=self.scale.requesting)
 
-    def tick(self, offers: GateUpOffers) -> None:
-        """Go on to the next cycle."""
-        ports = self.answer(offers)
+    def tick(self, offers: GateUpOffers, answered: GateUpPorts | None = None) -> None:
+        """Go on to the next cycle; `answered` is what `answer` gave, if it was asked."""
+        ports = answered or self.answer(offers)
         n, blocks = offers.command or (1, 1)
         item = self._item()
         at_buffer = self.glu.out is not None

@@ -8,7 +8,7 @@ import numpy as np
 from golden_model.arrays import Ints
 from golden_model.head_config import PLANES, PlaneSumConfig
 
-__all__ = ["plane_sums", "schedule"]
+__all__ = ["PlaneSteps", "plane_sums", "schedule"]
 
 
 def plane_sums(sums: Ints, vocab: int) -> Ints:
@@ -44,3 +44,35 @@ def schedule(config: PlaneSumConfig, offered: Sequence[int],
             count = min(config.rows, vocab - len(logits))
             logits += range(handed + 1, handed + 1 + count)
     return taken, logits
+
+
+class PlaneSteps:
+    """Handshakes of one vocabulary, cycle by cycle, under any stalls."""
+
+    def __init__(self, config: PlaneSumConfig, vocab: int) -> None:
+        self.config, self.left = config, vocab
+        self.plane = self.waiting = 0
+        self.full = False
+
+    @property
+    def ready(self) -> bool:
+        """``i.ready`` in this cycle."""
+        return not self.full
+
+    @property
+    def valid(self) -> bool:
+        """``o.valid`` in this cycle."""
+        return self.waiting > 0
+
+    def tick(self, i_valid: bool, o_ready: bool) -> None:
+        """Go on to the next cycle."""
+        accepted, takes = o_ready and self.valid, i_valid and self.ready
+        last = accepted and self.left == 1
+        hands = self.full and (not self.waiting or (accepted and (self.waiting == 1 or last)))
+        self.left -= accepted
+        self.waiting = 0 if last else self.waiting - accepted
+        if hands:
+            self.waiting, self.full = self.config.rows, False
+        if takes:
+            self.plane = (self.plane + 1) % PLANES
+            self.full = not self.plane

@@ -11,7 +11,7 @@ import numpy as np
 from golden_model import smallfloat
 from golden_model.arrays import Floats, Ints
 from golden_model.attention.softmax import exp2_weights
-from golden_model.quant_config import SmallFloatUnitConfig
+from golden_model.quant_config import FloatUnitConfig
 from golden_model.sampler_config import RANDOM_BITS, SamplerConfig
 from golden_model.sampling import greedy, xorshift32
 
@@ -44,7 +44,7 @@ def draw(logits: Ints, scale: Floats, unit: Floats | None, state: int) -> Drawn:
     return Drawn(next(n for n, sum_ in enumerate(running) if sum_ > threshold), state)
 
 
-def first_logit(config: SamplerConfig, unit: SmallFloatUnitConfig, scale: int,
+def first_logit(config: SamplerConfig, unit: FloatUnitConfig, scale: int,
                 sampling: bool) -> int:
     """Cycle from which logits are taken, if the scale is transferred in cycle `scale`."""
     return scale + (config.factor_latency(unit) if sampling else 1)

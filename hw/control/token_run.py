@@ -73,9 +73,14 @@ class TokenRun(wiring.Component):
         ]
         with m.FSM() as machine:
             with m.State("IDLE"):
-                m.d.comb += [inner.valid.eq(outer.valid), outer.ready.eq(inner.ready)]
-                with m.If(token.valid & ~outer.valid & self.idle):
+                with m.If(outer.valid):
+                    m.next = "CONTROL"
+                with m.Elif(token.valid & self.idle):
                     m.next = "RUN"
+            with m.State("CONTROL"):
+                m.d.comb += [inner.valid.eq(1), outer.ready.eq(inner.ready)]
+                with m.If(inner.ready):
+                    m.next = "IDLE"
             with m.State("RUN"):
                 m.d.comb += self.o_run.valid.eq(1)
                 with m.If(self.o_run.ready):
@@ -90,5 +95,5 @@ class TokenRun(wiring.Component):
             with m.State("DONE"):
                 m.d.comb += token.ready.eq(1)
                 m.next = "IDLE"
-        m.d.comb += self.busy.eq(~machine.ongoing("IDLE"))
+        m.d.comb += self.busy.eq(~machine.ongoing("IDLE") & ~machine.ongoing("CONTROL"))
         return m

@@ -10,13 +10,16 @@ from hw.image.port import beat_stream, burst_stream
 
 __all__ = ["BlockMemory"]
 
+_COLUMN = 9
+"""Bits of a block RAM's column, with the one that is meant for parity."""
+
 
 class BlockMemory(wiring.Component):
     """Bursts of beats from block RAM, a beat a cycle.
 
     The first beat comes ``config.latency`` cycles after its request, and bursts follow each other
-    without a gap.  Addresses past the end wrap at the next power of two.  ``i_request.ready``
-    depends combinationally on ``o.ready``.
+    without a gap.  Addresses past the end wrap at the next power of two.  One request is taken
+    ahead, while a burst is under way: ``i_request.ready`` depends on registers only.
 
     Members
     -------
@@ -39,29 +42,40 @@ class BlockMemory(wiring.Component):
     def elaborate(self, platform):
         config = self.config
         m = Module()
-        m.submodules.memory = words = memory.Memory(shape=config.port.beat_bits,
-                                                    depth=config.depth, init=[])
-        read, write = words.read_port(), words.write_port()
-        m.d.comb += [
-            self.i_write.ready.eq(1),
-            write.en.eq(self.i_write.valid),
-            write.addr.eq(self.i_write.p.address),
-            write.data.eq(self.i_write.p.beat),
-        ]
+        m.d.comb += self.i_write.ready.eq(1)
+        # A bit or two above whole columns of block RAM fit a deep one of their own.
+        bits = config.port.beat_bits
+        parts = [bits - bits % _COLUMN, bits % _COLUMN]
+        reads, low = [], 0
+        for name, width in zip(("memory", "rest"), parts):
+            if width:
+                m.submodules[name] = words = memory.Memory(shape=width, depth=config.depth, init=[])
+                write = words.write_port()
+                m.d.comb += [write.en.eq(self.i_write.valid),
+                             write.addr.eq(self.i_write.p.address),
+                             write.data.eq(self.i_write.p.beat[low:low + width])]
+                reads.append(words.read_port())
+                low += width
 
         address = Signal(range(max(config.depth, 2)))
         left = Signal(config.port.count_bits)
+        held, ahead = Signal(), Signal.like(self.i_request.p, reset_less=True)
         advance = ~self.o.valid | self.o.ready
         m.d.comb += [
-            read.addr.eq(address),
-            read.en.eq(advance),
-            self.o.payload.eq(read.data),
-            self.i_request.ready.eq((left == 0) | advance & (left == 1)),
+            *(read.addr.eq(address) for read in reads),
+            *(read.en.eq(advance) for read in reads),
+            self.o.payload.eq(Cat(read.data for read in reads)),
+            self.i_request.ready.eq(~held),
         ]
         with m.If(advance):
             m.d.sync += self.o.valid.eq(left != 0)
             with m.If(left != 0):
                 m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
-        with m.If(self.i_request.valid & self.i_request.ready):
-            m.d.sync += [address.eq(self.i_request.p.address), left.eq(self.i_request.p.beats)]
+        asked = Mux(held, ahead, self.i_request.p)
+        with m.If((left == 0) | advance & (left == 1)):
+            with m.If(held | self.i_request.valid):
+                m.d.sync += [held.eq(0), address.eq(data.View(ahead.shape(), asked).address),
+                             left.eq(data.View(ahead.shape(), asked).beats)]
+        with m.Elif(self.i_request.valid & ~held):
+            m.d.sync += [held.eq(1), ahead.eq(self.i_request.p)]
         return m

@@ -66,7 +66,7 @@ class ImageCheck(wiring.Component):
             m.d.sync += self.valid.eq(0)
 
         end = Signal(HEADER["beats"] + 1)
-        sound = Signal()
+        sound, judged = Signal(), Signal()
         d.d.comb += [
             end.eq(header.program + header.instructions * config.instruction_beats),
             sound.eq((header.magic == MAGIC)
@@ -111,8 +111,10 @@ class ImageCheck(wiring.Component):
                     with d.If(beat == config.header_beats - 1):
                         d.next = "LOOK"
             with d.State("LOOK"):
-                d.d.sync += [beat.eq(0), request.p.address.eq(0)]
-                with d.If(sound):
+                d.d.sync += [beat.eq(0), request.p.address.eq(0), judged.eq(sound)]
+                d.next = "JUDGE"
+            with d.State("JUDGE"):
+                with d.If(judged):
                     d.d.sync += left.eq(header.beats)
                     d.next = "WALK"
                 with d.Else():

@@ -38,19 +38,23 @@ class MixedFloatUnit(wiring.Component):
         m = Module()
         m.submodules.quick = quick = QuickFloatUnit(self.config.quick)
         m.submodules.slow = slow = SmallFloatUnit(self.config.slow)
-        frequent, busy = Signal(), Signal()
-        with m.Switch(self.i.p.operation):
+        frequent, busy, pending = Signal(), Signal(), Signal()
+        # Requests come from far, and are long.
+        request = Signal(REQUEST, reset_less=True)
+        with m.Switch(request.operation):
             with m.Case(*(Operation[name.upper()] for name in OPERATIONS)):
                 m.d.comb += frequent.eq(1)
         m.d.comb += [
-            quick.i.payload.eq(self.i.payload), slow.i.payload.eq(self.i.payload),
-            quick.i.valid.eq(self.i.valid & ~busy & frequent),
-            slow.i.valid.eq(self.i.valid & ~busy & ~frequent),
+            quick.i.payload.eq(request), slow.i.payload.eq(request),
+            quick.i.valid.eq(pending & frequent), slow.i.valid.eq(pending & ~frequent),
             self.i.ready.eq(~busy),
             self.o.valid.eq(quick.o.valid | slow.o.valid),
             self.o.payload.eq(Mux(quick.o.valid, quick.o.payload, slow.o.payload)),
             quick.o.ready.eq(self.o.ready), slow.o.ready.eq(self.o.ready),
         ]
+        m.d.sync += pending.eq(self.i.valid & ~busy)
+        with m.If(~busy):
+            m.d.sync += request.eq(self.i.payload)
         with m.If(self.i.valid & ~busy):
             m.d.sync += busy.eq(1)
         with m.Elif(self.o.valid & self.o.ready):

@@ -22,7 +22,8 @@ class QuickFloatUnit(wiring.Component):
     """``n``, ``a * b`` or ``a / b``, as :class:`hw.quant.small_float_unit.SmallFloatUnit` has them.
 
     The same streams and results, a few times quicker and for the operations of the configuration
-    only: a multiplier, ``config.digits`` quotient digits a cycle, an integer normalised at once.
+    only: a multiplier, ``config.digits`` quotient digits a cycle, an integer normalised in
+    ``config.shifts`` cycles.
     One operation at a time: ``o.valid`` rises ``config.latency[operation]`` cycles after the
     request was accepted, ``i.ready`` in the cycle after the response's.  Neither depends
     combinationally on the other side.
@@ -91,21 +92,29 @@ class QuickFloatUnit(wiring.Component):
         bits = self.config.int_bits
         n, found, rest = (Signal(bits, reset_less=True), Signal(WIDTH, reset_less=True),
                           Signal(reset_less=True))
-        moved, places = n, []
-        for level in reversed(range((bits - 1).bit_length())):
-            free = ~moved[-(1 << level):].any()
-            moved = Mux(free, moved << (1 << level), moved)[:bits]
-            places.append(free)
         with m.If(idle):
             m.d.sync += n.eq(self.i.p.n)
         with m.If(idle & mine):
             m.d.sync += e.eq(bits - MANTISSA_BITS)
-        # The second of three cycles; in the third `n` has no say.
-        first = Signal()
-        m.d.sync += [first.eq(idle & mine & self.i.valid), found.eq(moved[-WIDTH:]),
-                     rest.eq(moved[:-WIDTH].any())]
-        with m.If(first):
-            m.d.sync += e.eq(e - Cat(reversed(places)))
+        # From the second cycle on; in the last, which rounds, `n` has no say.
+        active, moved = Signal(), n
+        m.d.sync += active.eq(idle & mine & self.i.valid)
+        levels = list(reversed(range((bits - 1).bit_length())))
+        size = -(-len(levels) // self.config.shifts)
+        for stage in range(self.config.shifts):
+            places, taken = [], levels[stage * size:(stage + 1) * size]
+            for level in taken:
+                free = ~moved[-(1 << level):].any()
+                moved = Mux(free, moved << (1 << level), moved)[:bits]
+                places.append(free)
+            with m.If(active):
+                m.d.sync += e.eq(e - Cat(C(0, taken[-1]), reversed(places)))
+            if stage < self.config.shifts - 1:
+                held = Signal(bits, name=f"moved_{stage}", reset_less=True)
+                later = Signal(name=f"active_{stage}")
+                m.d.sync += [held.eq(moved), later.eq(active)]
+                moved, active = held, later
+        m.d.sync += [found.eq(moved[-WIDTH:]), rest.eq(moved[:-WIDTH].any())]
         return found, rest
 
     def multiply(self, m, idle, mine, e, by_zero, of_zero):
@@ -147,13 +156,16 @@ class QuickFloatUnit(wiring.Component):
         top = value[-1]
         wide = Mux(top, value, Cat(C(0, 1), value))[:WIDTH]
         kept, half, rest = wide[2:], wide[1], wide[0] | below
-        rounded = kept + (half & (rest | kept[0]))
-        carry = rounded[MANTISSA_BITS]
-        power = Signal(signed(EXPONENT_BITS + 3))
-        m.d.comb += power.eq(e + carry - ~top)
-        m.d.sync += [self.o.p.m.eq(Cat(rounded[:15], rounded[15] | carry)),
-                     self.o.p.e.eq(power)]
-        with m.If((power > 127) | by_zero):
+        up = half & (rest | kept[0])
+        rounded = (kept + up)[:MANTISSA_BITS]
+        # Exponents of both outcomes, so that the choice is what comes last.
+        carry = up & kept.all()
+        powers = [Signal(signed(EXPONENT_BITS + 3), name=f"power_{n}") for n in range(2)]
+        m.d.comb += [power.eq(e + n - ~top) for n, power in enumerate(powers)]
+        power, large, small = (Mux(carry, *reversed(pair)) for pair in (
+            powers, [each > 127 for each in powers], [each < -128 for each in powers]))
+        m.d.sync += [self.o.p.m.eq(Cat(rounded[:15], rounded[15] | carry)), self.o.p.e.eq(power)]
+        with m.If(large | by_zero):
             m.d.sync += [self.o.p.m.eq(0xFFFF), self.o.p.e.eq(127)]
-        with m.If(~by_zero & (power < -128) | ~wide[-1] & ~by_zero | of_zero):
+        with m.If(~by_zero & small | ~wide[-1] & ~by_zero | of_zero):
             m.d.sync += [self.o.p.m.eq(0), self.o.p.e.eq(0)]

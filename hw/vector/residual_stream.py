@@ -68,9 +68,13 @@ class ResidualStream(wiring.Component):
         m.d.comb += [flag.eq(self.i_command.valid & (command.action == action))
                      for flag, action in zip((load, reading, adding), Action, strict=True)]
 
+        # A command stands for two cycles at least, and no word is there in its first.
+        narrow, gives = Signal(), Signal()
+        beats = Signal.like(command.beats, reset_less=True)
+        m.d.sync += [narrow.eq(adding), gives.eq(reading), beats.eq(command.beats)]
         address, second, asked = Signal(range(max(config.max_beats, 2))), Signal(), Signal()
         valid, last, end = Signal(), Signal(), Signal()
-        advance = ~valid | Mux(adding, add.i.valid & add.i.ready, self.o.ready)
+        advance = ~valid | Mux(narrow, add.i.valid & add.i.ready, self.o.ready)
         ask = (reading | adding) & ~asked & advance
         m.d.comb += [read.addr.eq(address), read.en.eq(advance)]
         with m.If(advance):
@@ -82,15 +86,15 @@ class ResidualStream(wiring.Component):
                 m.d.sync += [address.eq(0), second.eq(reading & ~second),
                              asked.eq(second | ~reading)]
         m.d.comb += [
-            self.o.valid.eq(valid & reading), self.o.p.words.eq(read.data), self.o.p.last.eq(last),
+            self.o.valid.eq(valid & gives), self.o.p.words.eq(read.data), self.o.p.last.eq(last),
         ]
 
         m.d.comb += [
-            narrower.i_command.valid.eq(adding), narrower.i_command.p.beats.eq(command.beats),
+            narrower.i_command.valid.eq(narrow), narrower.i_command.p.beats.eq(beats),
             narrower.i.payload.eq(self.i_sums.payload), narrower.i.valid.eq(self.i_sums.valid),
             self.i_sums.ready.eq(narrower.i.ready),
-            narrower.o.ready.eq(valid & adding & add.i.ready),
-            add.i.valid.eq(valid & adding & narrower.o.valid | coded),
+            narrower.o.ready.eq(valid & narrow & add.i.ready),
+            add.i.valid.eq(valid & narrow & narrower.o.valid | coded),
             Value.cast(add.i.p.x).eq(Mux(load, 0, Value.cast(read.data))),
             *(to.eq(Mux(load, code, value)) for to, code, value in zip(
                 add.i.p.y, self.i_codes.p, narrower.o.p.values, strict=True)),

@@ -2,7 +2,8 @@
 """cocotb bench of a whole accelerator: buses that are not ours, random stalls, injected faults.
 
 Registers over AXI4-Lite with the image behind AXI4, or over Wishbone with the image on the chip.
-The decoder is a stand-in, or with ``PARAMETERS.model`` the real one on the demo model.
+The decoder is a stand-in, or with ``PARAMETERS.core`` of ``decoder`` the real one on a small model,
+which reads fewer tokens.
 """
 
 import json
@@ -18,12 +19,17 @@ from cocotbext.wishbone.driver import WBOp, WishboneMaster
 from golden_model.control.token_loop import Start
 from golden_model.image.axi_port import memory_content
 from golden_model.registers import register
-from tests.hw.systems import Judge, configuration, image_of, prompt
+from tests.hw import systems, whole
 
 seed = int(os.environ["SEED"])
 parameters = json.loads(os.environ["PARAMETERS"])
-CONFIG = configuration(parameters["bus"], parameters["memory"])
-IMAGE = image_of(CONFIG)
+REAL = parameters.get("core") == "decoder"
+MADE = whole if REAL else systems
+CONFIG = MADE.configuration(parameters["bus"], parameters["memory"])
+IMAGE = MADE.image_of(CONFIG)
+Judge, prompt = MADE.Judge, MADE.prompt
+QUIET = 1500 if REAL else 300
+"""Cycles without progress that only a fault gives."""
 BASE = 0x40000
 ACCESS_MICROSECONDS = 50
 SIGNALS = {"cyc": "cyc", "stb": "stb", "we": "we", "adr": "adr", "datwr": "dat_w",
@@ -181,11 +187,12 @@ async def bench(dut, rate=0.3):
 @cocotb.test()
 async def text_is_right_under_random_stalls(dut):
     one, judge = await bench(dut, 0.4)
-    for slot, start in ((0, Start(prompt=prompt(6), generate=5)), (1, Start(prompt=(7,),
-                                                                           generate=2)),
-                        (0, Start(generate=3)), (1, Start(prompt=prompt(2), generate=1))):
+    longest = 5 if REAL else 6
+    for slot, start in ((0, Start(prompt=prompt(longest), generate=longest - 1)),
+                        (1, Start(prompt=(7,), generate=2)), (0, Start(generate=1)),
+                        (1, Start(prompt=prompt(2), generate=1))):
         await one.runs(judge, start, slot)
-    assert (await one.read("count_tokens"))["value"] == 6 + 4 + 1 + 1 + 3 + 2
+    assert (await one.read("count_tokens"))["value"] == 2 * longest - 2 + 2 + 1 + 2
 
 
 @cocotb.test()
@@ -193,11 +200,11 @@ async def a_soft_reset_at_any_time_recovers(dut):
     one, judge = await bench(dut)
     rng = random.Random(seed)
     await one.runs(judge, Start(prompt=prompt(3), generate=2))
-    for _ in range(6):
+    for _ in range(2 if REAL else 6):
         await one.begin(Start(prompt=prompt(3), generate=5))
         for token in prompt(3)[:rng.randrange(4)]:
             await one.write("prompt_token", token)
-        await ClockCycles(dut.clk, rng.randrange(80))
+        await ClockCycles(dut.clk, rng.randrange(5000 if REAL else 80))
         await one.recovers(judge)
 
 
@@ -223,11 +230,11 @@ async def a_silent_memory_trips_the_watchdog(dut):
     if one.memory is None:
         return
     await one.runs(judge, Start(prompt=prompt(3), generate=2))
-    await one.write("watchdog_limit", 300)
+    await one.write("watchdog_limit", QUIET)
     one.memory.answers.clear()
     await one.begin(Start(prompt=(4,), generate=2))
     await one.write("prompt_token", 4)
-    await ClockCycles(dut.clk, 900)
+    await ClockCycles(dut.clk, 3 * QUIET)
     assert {"watchdog", "bus_lost"} <= await one.errors()
     one.memory.answers.set()
     await one.recovers(judge)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The named configurations and devices."""
 
+from dataclasses import replace
+
 import pytest
 
 from golden_model.area import capacity_problems
@@ -31,6 +33,20 @@ def test_devices_hold_what_their_data_sheets_say() -> None:
     assert (target("ecp5-85f").luts, target("ecp5-85f").memory_bits) == (83_640, 3_833_856)
     assert (target("up5k").luts, target("up5k").memory_bits) == (5_280, 1_171_456)
     assert (target("xck26").luts, target("xck26").memory_bits) == (117_120, 24_182_784)
+
+
+def test_attention_has_the_codes_and_multipliers_that_are_asked_for() -> None:
+    config = preset("ulx3s")
+    assert config.system is not None
+    symmetric = replace(config, numerics=replace(config.numerics, kv_code="symmetric"),
+                        system=replace(config.system, rows_per_stage=9))
+    assert (config.attention.attention.kv_code, symmetric.attention.attention.kv_code) == (
+        "midrise", "symmetric")
+    assert symmetric.attention.quantiser.rows_per_stage == 9
+    with pytest.raises(ValueError, match="kv_code must be one of midrise, symmetric"):
+        replace(config, numerics=replace(config.numerics, kv_code="minmax"))
+    with pytest.raises(ValueError, match="rows_per_stage must be"):
+        replace(config.system, rows_per_stage=0)
 
 
 def test_presets_cannot_be_changed() -> None:

@@ -32,7 +32,8 @@ def test_without_a_name_it_is_tiny() -> None:
 
 def test_overrides_apply_in_order_and_keep_the_rest() -> None:
     config = resolve("ulx3s", None, ["array.rows=2", "array.rows=4", "array.packing=2bit",
-                                     "numerics.topk_keep=[1, 4]", "clock_mhz=25"])
+                                     "numerics.topk_keep=[1, 4]", "clock_mhz=25",
+                                     "system=false"])
     assert (config.array.rows, config.array.packing) == (4, "2bit")
     assert (config.numerics.topk_keep, config.clock_mhz) == ((1, 4), 25.0)
     assert config.array.lanes == PRESETS["ulx3s"].array.lanes
@@ -60,6 +61,9 @@ LEFT_OUT = "; or leave the units out by units = false"
     ("array.lanes=66", f"array.lanes must be a multiple of units.lanes (8), not 66{LEFT_OUT}"),
     ("units.up_width=6", f"units.up_width must be a multiple of units.lanes (8), not 6{LEFT_OUT}"),
     ("units.max_ffn=5000", f"units.max_ffn must be at most array.max_m (4096), not 5000{LEFT_OUT}"),
+    ("array.batch=2", ("array.batch must be 1 beside units, which take one token at a time, not 2"
+                       f"{LEFT_OUT}")),
+    ("array.batch=5", "array.batch must be at most 4, not 5"),
     ("units.lanes=3", "units.lanes must be one of 1, 2, 4, 8, 16, not 3"),
     ("units.down_width=2000", "units cannot be built: width must be at most 1024, not 2000"),
 ])
@@ -102,7 +106,7 @@ topk_keep = [3, 2]
         "array.digit_bits must be an integer, not true",
         "array.packing must be one of base3, 2bit, not '3bit'",
         ("array.pakcing is not a known key; did you mean 'packing'? (there are: rows, lanes, "
-         "digit_bits, levels_per_stage, packing, max_k, max_m, acc_bits)"),
+         "digit_bits, levels_per_stage, packing, max_k, max_m, acc_bits, batch)"),
         "numerics.kv_bits must be one of 3, 4, 8, 16, not 5",
         "numerics.topk_keep must be a share between 0 and 1, not 3/2",
     ])

@@ -26,7 +26,6 @@ from host.demo import (
 from host.errors import UserError
 from sim.array_jobs import JobResult
 
-README = MODEL.parents[2] / "README.md"
 TINY = preset("tiny")
 SHAPE = ModelShape(vocab=9, hidden=20, ffn=36, layers=2, heads=2, kv_heads=1, head_dim=10,
                    context=8)
@@ -112,7 +111,7 @@ def test_asking_for_too_much_names_the_limit(tmp_path):
     (["--simulator", "verilater"], "did you mean 'verilator'"),
 ])
 def test_mistakes_end_with_code_2_and_no_traceback(tritforge, arguments, message):
-    run = tritforge("demo", *arguments)
+    run = tritforge("layers", *arguments)
     assert run.code == 2
     assert message in run.err
     assert "Traceback" not in run.err
@@ -120,7 +119,7 @@ def test_mistakes_end_with_code_2_and_no_traceback(tritforge, arguments, message
 
 @pytest.mark.cocotb
 def test_a_block_of_the_trained_model_runs_exactly(tritforge):
-    run = tritforge("demo", "--preset", "tiny", "--tokens", "1", "--json")
+    run = tritforge("layers", "--preset", "tiny", "--tokens", "1", "--json")
     assert run.code == 0, run.err
     document = run.document
     assert document["passed"]
@@ -138,24 +137,12 @@ def test_a_block_of_the_trained_model_runs_exactly(tritforge):
 @pytest.mark.cocotb
 @pytest.mark.slow
 def test_all_seven_products_run_on_the_array(tritforge):
-    run = tritforge("demo", "--preset", "tiny", "--tokens", "1", "--dense", "--json")
+    run = tritforge("layers", "--preset", "tiny", "--tokens", "1", "--dense", "--json")
     assert run.code == 0, run.err
     assert run.document["passed"]
     assert [row["layer"].rpartition(".")[2] for row in run.document["layers"]] == [
         "wq", "wk", "wv", "wo", "gate", "up", "down"]
     assert {row["unit"] for row in run.document["layers"]} == {"array"}
-
-
-@pytest.mark.cocotb
-@pytest.mark.slow
-def test_the_readme_shows_what_the_demo_prints(tritforge):
-    text = README.read_text(encoding="utf-8")
-    shown = text.partition("<!-- demo-output -->\n```\n")[2].partition("\n```\n<!-- /demo-")[0]
-    run = tritforge("demo")
-    assert run.code == 0, run.err
-    lines = [line.rstrip() for line in run.out.splitlines()]
-    assert lines == shown.splitlines()
-    assert max(map(len, lines)) <= 100
 
 
 def test_the_exact_decoder_keeps_up():

@@ -104,7 +104,7 @@ def test_what_cannot_be_is_said_in_a_sentence(tritforge, arguments, message: str
 def test_an_image_is_compiled_fitted_and_disassembled(tritforge, tmp_path: Path) -> None:
     fit = tritforge("fit", "--preset", "ulx3s", "--json").document
     assert fit["fits"]
-    assert fit["weight_cycles"] == 8064
+    assert fit["bounds"]["weights"] == 8070
     assert {limit["name"]: limit["needed"] for limit in fit["limits"]}["image, beats"] == fit[
         "beats"]
     short = tritforge("fit", "--preset", "ulx3s", "-c", "system.depth=9000")
@@ -122,3 +122,11 @@ def test_an_image_is_compiled_fitted_and_disassembled(tritforge, tmp_path: Path)
     other = tritforge("disassemble", "a.tif", "--preset", "tiny")
     assert other.code == 2
     json.dumps(shown)
+
+
+def test_hardware_that_the_model_exceeds_is_told_and_the_cpu_writes(tritforge) -> None:
+    run = tritforge("generate", "x", "-n", "2", "--preset", "tiny", "-c", "units.max_ffn=256",
+                    "-c", "window=40")
+    assert run.code == 0
+    assert "sim: the model's ffn is 384, tiny takes at most 256 (units.max_ffn)" in run.err
+    assert "cpu: 2 tokens, golden model: equal" in run.out

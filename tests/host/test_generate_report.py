@@ -7,7 +7,7 @@ import pytest
 
 from golden_model.presets import preset
 from host.backends.sim import SimBackend
-from host.generate_report import DEMO, PROMPTS, perplexity, texts
+from host.generate_report import DEMO, PROMPTS, TEMPERATURE, perplexity, texts
 from host.model_file import load_model
 from host.text import Vocabulary
 
@@ -25,10 +25,12 @@ def backend():
 
 def test_256_tokens_of_8_prompts_are_the_golden_models(backend: SimBackend) -> None:
     weights = load_model(DEMO / "model.safetensors")
-    rows = texts(weights, backend, Vocabulary(DEMO / "tokenizer.json"), 32, drawn=True)
+    rows = texts(weights, backend, Vocabulary(DEMO / "tokenizer.json"), 32)
     assert len(rows) == len(PROMPTS) == 8
     assert sum(len(row["tokens"]) for row in rows) == 256
     assert all(row["golden_equal"] for row in rows)
+    assert all(row["cycles_equal"] for row in rows)
+    assert [row["temperature"] for row in rows] == [None, TEMPERATURE] * 4
     for row in rows:
         gap = backend.config.token_loop.gap - 1
         reads = row["cycles_read"][-len(row["tokens"]) + 1:]

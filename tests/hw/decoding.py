@@ -10,8 +10,12 @@ from amaranth.lib.wiring import In
 
 from golden_model import smallfloat
 from golden_model.config import config_hash
+from golden_model.cycles.facts import facts_of
+from golden_model.cycles.token import DecoderCycles
 from golden_model.exact import ExactDecoder
 from golden_model.image_config import BlockMemoryConfig
+from golden_model.kv.row_walk import Geometry
+from golden_model.kv.slot_table import clear_cycles
 from host.compile.compiler import compile_model
 from hw.control.cycle_meter import COUNTS
 from hw.decoder import Decoder
@@ -76,6 +80,8 @@ class Runner:
     def __init__(self, weights, config, build=Decoder, patience=100_000):
         self.config, self.patience = config, patience
         self.image, self.sections = compile_model(weights, config, config_hash(config))
+        self.model = DecoderCycles(config, self.image.program,
+                                   self.image.header["head_instructions"])
         self.bench = Bench(config, 1 << (len(self.image.beats) - 1).bit_length(), build)
         self.dut = CompiledModel(self.bench)
         for address, beat in enumerate(self.image.beats):
@@ -94,6 +100,15 @@ class Runner:
         self.dut.set("i_write__valid", 1)
         self.dut.tick()
         self.dut.set("i_write__valid", 0)
+
+    def expect(self, capture, rows, *, drawn=None, **how):
+        """Cycles of a token whose products the exact model captured."""
+        return self.model.token(facts_of(self.config, capture, rows, drawn=drawn), **how)
+
+    def opening(self):
+        """Cycles that a token waits which is offered right after its slot was emptied."""
+        header = self.image.header
+        return clear_cycles(Geometry(*(header[name] for name in Geometry._fields)))
 
     def open(self):
         """Empty the cache."""
@@ -141,8 +156,6 @@ class Runner:
                 logits.append(self._signed(dut.get("o_logit") >> 1))
             if dut.get("o_token__valid"):
                 following = dut.get("o_token__payload")
-            for bit, name in enumerate(counts):
-                counts[name] += dut.get("counts") >> bit & 1
             if dut.get("phase") != phases[-1][0]:
                 phases.append((dut.get("phase"), cycles))
             outside += dut.get("token_range")
@@ -150,6 +163,8 @@ class Runner:
             done = dut.get("i_token__ready")
             dut.tick()
             cycles += 1
+            for bit, name in enumerate(counts):   # a cycle late
+                counts[name] += dut.get("counts") >> bit & 1
         dut.set("i_token__valid", 0)
         return Step(following, logits, cycles, busy, counts, dut.get("fault"), outside, phases)
 
@@ -160,12 +175,18 @@ class Runner:
 
 
 def compare(runner, weights, tokens, window):
-    """Run tokens; return the steps, and how many logits and tokens are not the model's."""
+    """Run tokens behind `open`; return the steps, and what of them is not the models'.
+
+    That is how many logits and tokens, and how many cycles.
+    """
     exact = ExactDecoder(weights, window=window)
-    steps, wrong = [], 0
+    steps, wrong, late = [], 0, 0
     for position, token in enumerate(tokens):
         steps.append(runner.step(int(token), position))
-        logits = exact.forward([int(token)])[0]
+        capture = {}
+        logits = exact.forward([int(token)], capture)[0]
         wrong += logits.tolist() != steps[-1].logits
         wrong += int(np.argmax(logits)) != steps[-1].token
-    return steps, wrong
+        late += steps[-1].cycles != runner.expect(
+            capture, min(position + 1, window), wait=0 if position else runner.opening())
+    return steps, wrong, late

@@ -5,6 +5,7 @@ import pytest
 from golden_model.control.token_loop import Start, ready_cycles
 from golden_model.registers import register
 from host.compile.image import Image
+from host.errors import UserError
 from host.registers import DeviceError
 from tests.hw.stand_in import FAULTY, STATE_WORDS
 from tests.hw.systems import CONTEXT, VOCAB, WINDOW, configuration, image_of, opened, prompt
@@ -187,14 +188,19 @@ def test_bad_images_are_refused_and_the_next_is_taken(fresh):
         beats = sound.beats.copy()
         beats.reshape(-1)[place] ^= 1 << rng.integers(8)
         spoilt = Image(beats, sound.config_hash, sound.model_hash, sound.program, sound.header)
-        with pytest.raises(DeviceError, match="image_header"):
+        with pytest.raises(UserError, match="image"):
             driver.load(spoilt)
+        with pytest.raises(DeviceError, match="image_header"):
+            driver.put(spoilt)
         driver.registers.clear_errors()
         with pytest.raises(DeviceError, match="image_header"):
             list(driver.stream((1,), 1))
         assert driver.registers.read("status")["idle"]
+    other = image_of(driver.config, hash_of="f" * 16)
+    with pytest.raises(UserError, match="for configuration ffffffffffffffff"):
+        driver.load(other)
     with pytest.raises(DeviceError, match="image_header"):
-        driver.load(image_of(driver.config, hash_of="f" * 16))
+        driver.put(other)
     driver.load(image_of(driver.config))
     judge.soft_reset()
     run(driver, judge, Start(prompt=(3, 4), generate=3))

@@ -7,6 +7,7 @@ import pytest
 from golden_model import smallfloat
 from golden_model.cached_attention_config import CachedAttentionConfig
 from golden_model.config import ArrayConfig, ModelShape, Numerics
+from golden_model.cycles.facts import facts_of
 from golden_model.decoder_config import DecoderConfig
 from golden_model.exact import ExactDecoder
 from golden_model.head.sampler import draw
@@ -37,16 +38,20 @@ def restart(runner):
     return ExactDecoder(WEIGHTS, window=WINDOW)
 
 
-def test_every_logit_and_token_is_the_exact_models(runner):
+def test_every_logit_token_and_cycle_is_the_models(runner):
     """Two sequences take turns, each longer than the window."""
     runner.open()
     exact = [ExactDecoder(WEIGHTS, window=WINDOW) for _ in range(2)]
     tokens = np.random.default_rng(1).integers(0, SHAPE.vocab, (2, 2 * WINDOW + 3))
     for position in range(tokens.shape[1]):
         for slot in range(2):
-            token = int(tokens[slot, position])
-            step, logits = runner.step(token, position, slot), exact[slot].forward([token])[0]
+            token, capture = int(tokens[slot, position]), {}
+            step, logits = (runner.step(token, position, slot),
+                            exact[slot].forward([token], capture)[0])
             assert step.logits == logits.tolist(), (position, slot)
+            assert step.cycles == runner.expect(
+                capture, min(position + 1, WINDOW),
+                wait=0 if position or slot else runner.opening()), (position, slot)
             assert step.token == int(np.argmax(logits))
             assert runner.logit_scale() == float(exact[slot].logit_scale[0])
 
@@ -54,21 +59,41 @@ def test_every_logit_and_token_is_the_exact_models(runner):
 def test_a_token_without_successor_leaves_the_head_out(runner):
     exact = restart(runner)
     prompt = [7, 49, 0, 13]
-    exact.forward(prompt[:-1])
     steps = [runner.step(token, n, skip_head=n < 3) for n, token in enumerate(prompt)]
     assert [step.token for step in steps[:-1]] == [None] * 3
-    assert steps[-1].logits == exact.forward(prompt[-1:])[0].tolist()
-    assert steps[1].cycles < steps[-1].cycles
+    for n, token in enumerate(prompt):
+        capture = {}
+        logits = exact.forward([token], capture)[0].tolist()
+        assert steps[n].cycles == runner.expect(capture, n + 1, skip_head=n < 3,
+                                                wait=0 if n else runner.opening())
+    assert steps[-1].logits == logits
 
 
 def test_a_token_is_drawn_as_the_model_draws_it(runner):
     exact, unit, state = restart(runner), smallfloat.from_float(2.0 ** 8 / 0.7), 5
     runner.sample(unit, state)
     for position, token in enumerate([3, 8, 31]):
-        step, logits = runner.step(token, position), exact.forward([token])[0]
+        capture = {}
+        step, logits = runner.step(token, position), exact.forward([token], capture)[0]
         wanted, state = draw(logits, exact.logit_scale[0], unit, state)
         assert (step.token, runner.dut.get("random_state")) == (wanted, state)
+        # Settings are given a cycle ahead of the first token.
+        assert step.cycles == runner.expect(capture, position + 1, drawn=wanted,
+                                            wait=0 if position else runner.opening() - 1)
     runner.sample(None, 1)
+
+
+def test_instructions_take_as_many_cycles_as_the_model_says(runner):
+    exact = restart(runner)
+    for position, token in enumerate([11, 5, 30]):
+        capture = {}
+        exact.forward([token], capture)
+        expected = runner.model.instructions(facts_of(CONFIG, capture, position + 1))
+        phases = [phase for phase in runner.step(token, position).phases if phase[0]]
+        late = phases[0][1] - expected[0].first
+        assert late == (0 if position else runner.opening())
+        assert [(opcode, first - late) for opcode, first in phases] == [
+            (OPCODES[each.name], each.first) for each in expected[:-1]]
 
 
 def test_a_token_outside_the_vocabulary_is_told_and_runs_as_token_0(runner):
@@ -120,10 +145,20 @@ def test_configurations_that_cannot_work_are_refused():
 def test_planted_bugs_are_seen(old, new):
     runner = Runner(WEIGHTS, CONFIG, mutant(Decoder, old, new), patience=20_000)
     try:
-        _, wrong = compare(runner, WEIGHTS, [1, 2, 3], WINDOW)
+        _, wrong, _ = compare(runner, WEIGHTS, [1, 2, 3], WINDOW)
     except AssertionError:
         return   # it hangs
     assert wrong
+
+
+@pytest.mark.slow
+def test_readers_in_another_order_are_seen_by_their_cycles():
+    """Gains that go ahead of the gates' weights change no value."""
+    runner = Runner(WEIGHTS, CONFIG, mutant(
+        Decoder, "zip(READERS, zip(self.hub.i_request",
+        "zip(READERS[:3] + READERS[4:5] + READERS[3:4] + READERS[5:], zip(self.hub.i_request"))
+    _, wrong, late = compare(runner, WEIGHTS, [1, 2, 3], WINDOW)
+    assert (wrong, late) == (0, 3)
 
 
 @pytest.mark.slow
@@ -134,5 +169,5 @@ def test_the_shipped_model_runs_past_its_window():
         attention=CachedAttentionConfig.of(weights.shape, weights.numerics, lanes=32, queries=2,
                                            window=32, beat=8))
     tokens = np.random.default_rng(2).integers(0, weights.shape.vocab, 40)
-    _, wrong = compare(Runner(weights, config), weights, tokens, 32)
-    assert wrong == 0
+    _, wrong, late = compare(Runner(weights, config), weights, tokens, 32)
+    assert (wrong, late) == (0, 0)

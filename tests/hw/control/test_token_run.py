@@ -86,6 +86,11 @@ def test_a_control_command_goes_ahead_of_a_waiting_token():
             assert not ctx.get(dut.busy)
             assert ctx.get(dut.o_control.valid)
             assert ctx.get(dut.o_control.p.op) == Operation.CLEAR
+            assert not ctx.get(dut.i_control.ready)
+        ctx.set(dut.o_control.ready, 1)
+        assert ctx.get(dut.i_control.ready)
+        await ctx.tick()
+        ctx.set(dut.o_control.ready, 0)
         ctx.set(dut.i_control.valid, 0)
         await ctx.tick()   # the command is still at work
         assert not ctx.get(dut.busy)

@@ -83,12 +83,14 @@ def test_operations_mix(stall):
     (3, {"from_int": 3, "mul": 4, "div": 8}), (6, {"from_int": 3, "mul": 4, "div": 5})])
 def test_latency_is_pinned(digits, latency):
     assert QuickFloatConfig(digits=digits).latency == latency
+    assert QuickFloatConfig(digits=digits, shifts=2).latency == {**latency, "from_int": 4}
 
 
 @pytest.mark.parametrize(("old", "new", "name"), [
     ("quotient, left.any()", "quotient, C(0, 1)", "div"),
     ("product[:-WIDTH].any()", "product[1:-WIDTH - 1].any()", "mul"),
-    ("power < -128", "power < -129", "mul"), ("(power > 127) | by_zero", "power > 127", "div")])
+    ("each < -128", "each < -129", "mul"), ("large | by_zero", "large", "div"),
+    ("up & kept.all()", "kept.all()", "mul")])
 def test_a_planted_bug_is_noticed(old, new, name):
     config = QuickFloatConfig(form="dsp")
     with pytest.raises(AssertionError):
@@ -96,7 +98,8 @@ def test_a_planted_bug_is_noticed(old, new, name):
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("operations", ()), ("operations", ("sqrt",)), ("digits", 4), ("int_bits", 64), ("form", "")])
+    ("operations", ()), ("operations", ("sqrt",)), ("digits", 4), ("int_bits", 64), ("form", ""),
+    ("shifts", 3)])
 def test_config_refuses(field, value):
     with pytest.raises(ValueError, match=f"^{field} must"):
         QuickFloatConfig(**{field: value})

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model's text out of its generated hardware, and all of it that can be compared.
+
+The hardware reads a passage of held-out text and goes on with it, past the window of its KV cache,
+so that old rows give way to new ones.  Each token, each logit and each token's cycles must be the
+golden model's.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from golden_model import smallfloat
+from golden_model.accelerator_config import AcceleratorConfig
+from golden_model.exact import ExactDecoder
+from golden_model.weights import DecoderWeights
+from host.backends.sampling import GREEDY
+from host.backends.sim import SimBackend
+from host.demo import HELD_OUT, load_tokens
+from host.generate import Generation, generate
+from host.profile import profile_rows, spans_of
+from host.token_cycles import predicted_cycles
+
+__all__ = ["Judgement", "TextRun", "judge", "passage", "write_text"]
+
+STEP = 16
+"""Tokens of the prompt between two words about it."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextRun:
+    """What the hardware wrote, and what was seen of it."""
+
+    made: Generation
+    logits: np.ndarray[Any, np.dtype[np.int64]]
+    """Behind each token but the prompt's first ones [tokens, vocabulary]."""
+    scales: list[float]
+    """Real value of one unit of each row's logits."""
+    profile: list[dict[str, Any]]
+    """Cycles of each kind of instruction, in tokens that have a successor."""
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What of a run is the golden model's."""
+
+    tokens_equal: bool
+    logits_equal: bool
+    """Integers and scales, all of them."""
+    predicted: list[int] | None
+    """Cycles of each token that is read; None: its image is not on the chip, so they depend."""
+    cycles_equal: bool
+    """They are the hardware's, if they are predicted."""
+
+    @property
+    def passed(self) -> bool:
+        """Everything is."""
+        return self.tokens_equal and self.logits_equal and self.cycles_equal
+
+
+def passage(count: int) -> list[int]:
+    """First `count` tokens of the held-out text; `UserError` if there are not as many."""
+    return [int(token) for token in load_tokens(HELD_OUT, count)]
+
+
+def write_text(config: AcceleratorConfig, weights: DecoderWeights, prompt: Sequence[int],
+               count: int, *, show: Callable[[int], None] = lambda _: None,
+               report: Callable[[str], None] = lambda _: None) -> TextRun:
+    """Build the hardware of `config`, have it read a prompt and write `count` tokens, greedily.
+
+    Parameters
+    ----------
+    show
+        Told each token as it comes.
+    report
+        Told what is under way until then.
+
+    Raises
+    ------
+    BackendError
+        It cannot be built, does not take the model, or reports an error.
+    """
+    backend = SimBackend(config, report=report)
+    try:
+        backend.load(weights, config.window)
+        backend.system.record(steps=True, logits=True)
+        told = 0
+
+        def watch() -> None:
+            nonlocal told
+            read = backend.driver.registers.read("position")["value"]
+            if read >= told + STEP and read < len(prompt):
+                told = read
+                report(f"{read} of {len(prompt)} tokens read")
+
+        backend.watch(watch)
+        made = generate(weights, [backend], config.window, prompt, count, GREEDY, show=show)
+        spans = [span for span in spans_of(backend.system.steps())
+                 if span.token >= len(prompt) - 1]
+        values, bits = backend.system.logits()
+        rows = values.reshape(-1, backend.driver.vocab)
+        scales = smallfloat.from_bits(bits[::rows.shape[1]].astype(np.int64)).tolist()
+        return TextRun(made, rows, scales, profile_rows(spans), backend.counters())
+    finally:
+        backend.close()
+
+
+def judge(config: AcceleratorConfig, weights: DecoderWeights, run: TextRun) -> Judgement:
+    """Compare a run with the golden model, which reads prompt and text at once."""
+    decoder = ExactDecoder(weights, window=config.window)
+    read = [*run.made.prompt, *run.made.tokens[:-1]]
+    rows = decoder.forward(np.array(read, np.int64))[len(run.made.prompt) - 1:]
+    scales = [float(scale) for scale in decoder.logit_scale[len(run.made.prompt) - 1:]]
+    predicted = predicted_cycles(config, weights, read, len(run.made.prompt))
+    return Judgement(
+        predicted=predicted, cycles_equal=predicted in (None, run.made.read_cycles),
+        tokens_equal=[int(token) for token in np.argmax(rows, axis=1)] == run.made.tokens,
+        logits_equal=np.array_equal(rows, run.logits) and scales == run.scales)
