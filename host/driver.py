@@ -21,6 +21,8 @@ __all__ = ["Bus", "Driver"]
 
 IMAGE_BASE = 0x1_0000
 """Where an image goes in memory behind AXI4, unless the bus says otherwise."""
+ATTEMPTS = 100_000
+"""Accesses after which a device that takes nothing counts as hung."""
 IRQS = {"done": 1, "error": 1, "token": 1, "kv": 1}
 
 
@@ -242,9 +244,22 @@ class Driver:
         """Put a saved sequence into a slot."""
         self.registers.write("kv_slot", slot=slot)
         self.registers.write("kv_control", restore=1)
-        self.bus.write_words(register("kv_restore_data").offset, words)
+        for word in words:
+            if not self._restored(word):
+                break
         self._until_idle()
         self.check()
+
+    def _restored(self, word: int) -> bool:
+        """Write a word until the cache takes it; false if nobody waits for one."""
+        for _ in range(ATTEMPTS):
+            self.bus.write32(register("kv_restore_data").offset, word)
+            if not self.registers.read("errors")["restore_overflow"]:
+                return True
+            self.registers.write("errors", restore_overflow=1)   # it is slower than this bus
+            if self.registers.read("status")["idle"]:
+                return False
+        raise DeviceError("the accelerator takes no more words of a sequence")
 
     def counters(self) -> dict[str, int]:
         """Every counter."""

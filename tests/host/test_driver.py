@@ -23,6 +23,7 @@ class Slow:
 
     def __init__(self, words: Sequence[int], pace: int) -> None:
         self.words, self.pace, self.age, self.errors = list(words), pace, 0, 0
+        self.busy, self.taken = False, list[int]()
 
     def read32(self, offset: int) -> int:
         """Read a word."""
@@ -30,7 +31,8 @@ class Slow:
         if offset == register("kv_words").offset:
             return len(self.words)
         if offset == register("status").offset:
-            return next(field.mask for field in register("status").fields if field.name == "idle")
+            idle = next(field.mask for field in register("status").fields if field.name == "idle")
+            return 0 if self.busy and len(self.taken) < len(self.words) else idle
         if offset == register("errors").offset:
             return self.errors
         if offset != register("kv_save_data").offset:
@@ -43,6 +45,13 @@ class Slow:
 
     def write32(self, offset: int, word: int) -> None:
         """Write a word."""
+        self.age += 1
+        if offset == register("kv_restore_data").offset:
+            if self.age < self.pace:
+                self.errors |= self._mask("restore_overflow")
+            else:
+                self.age = 0
+                self.taken.append(word)
         if offset == register("errors").offset:
             self.errors &= ~word
 
@@ -64,6 +73,21 @@ class Slow:
 def test_words_that_a_slow_cache_saves_are_waited_for(pace: int) -> None:
     words = [28, 5, *range(100, 106)]
     assert Driver(Slow(words, pace), CONFIG).save() == words
+
+
+@pytest.mark.parametrize("pace", [1, 2, 9, 40])
+def test_a_slow_cache_takes_every_word_of_a_restore(pace: int) -> None:
+    words = [28, 5, *range(100, 106)]
+    device = Slow(words, pace)
+    device.busy = True
+    Driver(device, CONFIG).restore(words)
+    assert (device.taken, device.errors) == (words, 0)
+
+
+def test_a_device_at_rest_ends_a_restore() -> None:
+    device = Slow([], 40)
+    Driver(device, CONFIG).restore([4, 5])
+    assert device.taken == []
 
 
 def test_an_error_of_the_save_is_told() -> None:
