@@ -119,7 +119,9 @@ def test_and_to_the_cpu_where_there_is_none(monkeypatch):
     monkeypatch.setattr(module, "device", none)
     chosen = choose("auto", candidates(), WEIGHTS, 24, 24)
     assert [each.name for each in chosen.backends] == ["cpu"]
-    assert chosen.reasons == ["gpu: there is no NVIDIA GPU on this machine", "cpu: first choice"]
+    simulated, *others = chosen.reasons
+    assert simulated.startswith("sim: simulates every cycle: only if asked for")
+    assert others == ["gpu: there is no NVIDIA GPU on this machine", "cpu: first choice"]
 
 
 def test_a_model_beyond_the_kernels_goes_to_the_cpu():
