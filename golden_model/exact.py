@@ -5,7 +5,7 @@ A tensor is integers and one small float (:mod:`golden_model.smallfloat`) a toke
 head.  Every reduction is over integers, so neither batching nor the order of sums changes a bit.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,12 @@ class CacheState(NamedTuple):
 class _Layer:
     """Constants of one layer: matrices ready to multiply, small-float scales, norms."""
 
-    def __init__(self, weights: DecoderWeights, index: int, numerics: Numerics) -> None:
+    def __init__(self, weights: DecoderWeights, index: int, numerics: Numerics,
+                 linear: type[Linear]) -> None:
         layer = weights.layers[index]
         peaks = dict.fromkeys(layer.matrices, PEAK[numerics.act_format])
         peaks |= {"wo": PEAK[numerics.wo_format], "down": PEAK["int8"]}
-        self.matrices = {part: Linear(matrix.trits, 1, peaks[part])
+        self.matrices = {part: linear(matrix.trits, 1, peaks[part])
                          for part, matrix in layer.matrices.items()}
         self.scales = {part: smallfloat.from_float(matrix.scale)
                        for part, matrix in layer.matrices.items()}
@@ -67,6 +68,9 @@ class ExactDecoder(Decoder):
     says why that gives integers); construction refuses shapes that fit neither.
     """
 
+    linear: ClassVar[type[Linear]] = Linear
+    """How matrices are multiplied; integers are the same whatever it is."""
+
     def __init__(self, weights: DecoderWeights, numerics: Numerics | None = None,
                  window: int | None = None) -> None:
         super().__init__(weights, numerics, window)
@@ -79,9 +83,9 @@ class ExactDecoder(Decoder):
         self._cos, self._sin = rope_tables(shape.context, shape.head_dim, shape.rope_theta)
         self._extra = extra_bits(numerics.act_format)
         self._embedding_scale = smallfloat.from_float(weights.embedding_scale)
-        self._head = Linear(weights.embedding, THREE_TRITS_PEAK, PEAK["int8"])
+        self._head = self.linear(weights.embedding, THREE_TRITS_PEAK, PEAK["int8"])
         self._final_norm = fix_norm(weights.final_gain, shape.rms_eps)
-        self._layers = [_Layer(weights, i, numerics) for i in range(shape.layers)]
+        self._layers = [_Layer(weights, i, numerics, self.linear) for i in range(shape.layers)]
 
     def _allocate(self, batch: int) -> None:
         shape = self.shape
