@@ -206,7 +206,8 @@ class AcceleratorConfig:
             weight_bits=min(numerics.p_bits + finer, 16), code_bits=numerics.kv_bits,
             bos_bits=numerics.bos_bits, kv_code=numerics.kv_code, abreast=system.abreast,
             digits=system.digits, rows_per_stage=system.rows_per_stage, form=units.form)
-        return CachedAttentionConfig(attention=attention, cache=KvCacheConfig(
+        grouped = system.grouped
+        return CachedAttentionConfig(attention=attention, grouped=grouped, cache=KvCacheConfig(
             lanes=system.head_lanes, rows=most * (self.window - 1), sinks=most,
             row_words=system.head_words, window=self.window, slots=system.slots,
             kv_bits=numerics.kv_bits, bos_bits=numerics.bos_bits, secded=system.secded))

@@ -23,12 +23,12 @@ __all__ = ["AttentionConfig", "ScoreConfig", "SignDotConfig", "SoftmaxConfig",
            "WeightedSumConfig"]
 
 
-_KV_CODES = ("midrise", "symmetric")
+_KV_CODES = ("midrise", "symmetric", "minmax")
 
 
 def _twice_peak(bits: int, kv_code: str) -> int:
-    """Return the largest step of a mid-rise code, twice that of a symmetric one."""
-    return (1 << bits) - (kv_code == "midrise")
+    """Return the largest step of a mid-rise code, twice that of another."""
+    return ((1 << bits) - (kv_code != "symmetric")) << (kv_code == "minmax")
 
 
 def _check_codes(code_bits: int, bos_bits: int) -> None:
@@ -96,7 +96,8 @@ class ScoreConfig:
     code_bits: int = 3
     bos_bits: int = 4
     kv_code: str = "midrise"
-    """``midrise``, steps ``2 u - L``; or ``symmetric``, ``u - 2**(bits - 1)``."""
+    """``midrise``, steps ``2 u - L``; ``symmetric``, ``u - 2**(bits - 1)``; ``minmax``, ``u - z``
+    with a zero point of each row."""
     levels_per_stage: int = 2
 
     def __post_init__(self) -> None:
@@ -223,8 +224,6 @@ class AttentionConfig:
             The engines know no such codes, or `queries` does not divide the heads of a KV head.
         """
         group = shape.heads // shape.kv_heads
-        _require(numerics.kv_code in _KV_CODES, "kv_code must be midrise or symmetric, which have "
-                 f"one number a row beside its codes, not {numerics.kv_code}")
         _require(group % queries == 0,
                  f"queries must divide the heads of a KV head ({group}), not {queries}")
         finer_bos = max(0, numerics.bos_bits - numerics.kv_bits - 1)
@@ -250,6 +249,7 @@ class AttentionConfig:
         return SoftmaxConfig(queries=self.queries, max_rows=self.max_rows,
                              sum_bits=self.score.sum_bits, weight_bits=self.weight_bits,
                              banks=self.banks, abreast=self.abreast,
+                             zeros=self.kv_code == "minmax",
                              rows_per_stage=self.rows_per_stage, form=self.form)
 
     @property

@@ -75,6 +75,7 @@ class CachedAttentionConfig:
         attention = self.attention
         return RowQuantiserConfig(lanes=self.beat, max_n=self.max_n,
                                   code_bits=max(attention.query_bits, attention.bos_bits),
+                                  minmax=attention.kv_code == "minmax",
                                   digits=attention.digits,
                                   rows_per_stage=attention.rows_per_stage, form=attention.form)
 
@@ -91,7 +92,7 @@ class CachedAttentionConfig:
     def output_shift(self) -> int:
         """Shift that keeps the largest sum of `MOST_ROWS` rows within a word."""
         attention = self.attention
-        rows, first = ((1 << bits) - 1 if attention.kv_code == "midrise" else 1 << bits - 1
+        rows, first = (1 << bits - 1 if attention.kv_code == "symmetric" else (1 << bits) - 1
                        for bits in (attention.code_bits, attention.bos_bits))
         peak = (MOST_ROWS - 1) * rows + first
         return peak.bit_length() + attention.weight_bits - (WORD_BITS - 17)

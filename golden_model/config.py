@@ -152,7 +152,7 @@ class Numerics:
     kv_bits: int = 3
     bos_bits: int = 4
     kv_code: str = "midrise"
-    """``midrise``, ``symmetric``, or ``minmax``, which only the float reference has."""
+    """``midrise``, ``symmetric``, or ``minmax``, of which integers have up to 4 bits."""
     q_bits: int = 8
     """Query bits; 16 leaves queries alone in the float reference and is 12 bits in integers."""
     p_bits: int = 8

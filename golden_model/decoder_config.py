@@ -162,7 +162,8 @@ class DecoderConfig:
         """Rotary embedding of keys and queries."""
         return RotationConfig(rows=self.array.rows, lanes=self.lanes, max_n=self.attention.max_n,
                               max_heads=self.attention.attention.max_heads,
-                              sum_bits=self.gate_up.sum_bits, form=self.form)
+                              grouped=self.attention.grouped, sum_bits=self.gate_up.sum_bits,
+                              form=self.form)
 
     @property
     def rotations(self) -> VectorReaderConfig:

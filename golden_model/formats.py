@@ -14,6 +14,7 @@ __all__ = [
     "E2M1_DOUBLED",
     "KV_SCALE_BIAS",
     "KV_SCALE_FRACTION_BITS",
+    "KV_ZERO_BITS",
     "THREE_TRITS_PEAK",
     "TRITS_PER_BYTE",
     "Bytes",
@@ -46,6 +47,9 @@ E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12)
 KV_SCALE_FRACTION_BITS = 10
 KV_SCALE_BIAS = 50
 """KV scale ``(1024 + f) * 2**(E - 50)``: 2**-40 to almost 2**24."""
+
+KV_ZERO_BITS = 4
+"""Low bits of a KV scale that hold the zero point of a min/max row instead."""
 
 _POWERS = 3 ** np.arange(TRITS_PER_BYTE)
 
@@ -204,18 +208,19 @@ def unpack_kv_row(packed: ArrayLike, count: int, bits: int) -> Ints:
     return stream.astype(np.int64) @ (np.int64(1) << np.arange(bits))
 
 
-def encode_kv_scale(scale: Floats) -> NDArray[np.uint16]:
+def encode_kv_scale(scale: Floats, spare: int = 0) -> NDArray[np.uint16]:
     """Round small floats (ties to even) to KV scales: exponent E in bits 15:10, fraction f below.
 
-    Too large saturates to 65535; too small becomes code 0, which is zero.
+    The lowest `spare` bits of f are left out, and zero.  Too large saturates to what all other bits
+    give, 65535 with none to spare; too small becomes code 0, which is zero.
     """
     fraction, power = np.frexp(scale)
-    hidden = 1 << KV_SCALE_FRACTION_BITS
-    # Rounding up to 2048 carries into E by itself, as E and f are one integer.
+    hidden = 1 << KV_SCALE_FRACTION_BITS - spare
+    # Rounding up to twice `hidden` carries into E by itself, as E and f are one integer.
     mantissa = np.rint(fraction * (2 * hidden)).astype(np.int64)
     field = power.astype(np.int64) - (KV_SCALE_FRACTION_BITS + 1) + KV_SCALE_BIAS
-    code = (field << KV_SCALE_FRACTION_BITS) + mantissa - hidden
-    return np.where(mantissa == 0, 0, np.clip(code, 0, 0xFFFF)).astype(np.uint16)
+    code = np.clip(field * hidden + mantissa - hidden, 0, 0xFFFF >> spare)
+    return np.where(mantissa == 0, 0, code << spare).astype(np.uint16)
 
 
 def decode_kv_scale(code: ArrayLike) -> Floats:

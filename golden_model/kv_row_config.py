@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from golden_model.config import WORD_BITS, _at_least, _ceil_div, _require
+from golden_model.config import WORD_BITS, _at_least, _ceil_div, _one_of, _require
 from golden_model.quant_config import MANTISSA_BITS, MultiplierConfig, RoundingShifterConfig
 from golden_model.quick_float_config import QuickFloatConfig
 
@@ -20,6 +20,8 @@ class RowQuantiserConfig:
     """Longest head."""
     code_bits: int = 8
     """Most bits of a code."""
+    minmax: bool = False
+    """Whether rows have min/max codes, with zero points."""
     digits: int = 3
     """Quotient digits a cycle."""
     rows_per_stage: int = 3
@@ -27,6 +29,7 @@ class RowQuantiserConfig:
 
     def __post_init__(self) -> None:
         _at_least(self, lanes=1, max_n=1, code_bits=2)
+        _one_of(self, minmax=(False, True))
         _require(self.max_n <= 4096, f"max_n must be at most 4096, not {self.max_n}")
         # Above, a code could leave its range by rounding and would need a saturator.
         _require(self.code_bits <= 12, f"code_bits must be at most 12, not {self.code_bits}")
@@ -49,8 +52,11 @@ class RowQuantiserConfig:
 
     @property
     def peak_latency(self) -> int:
-        """Cycles from a head's last word until its peak is there: magnitudes, tree, maximum."""
-        return 1 + self.tree_levels + 1
+        """Cycles from a head's last word until its peak is there: magnitudes, tree, maximum.
+
+        With `minmax` there are two of them, and one cycle more for their sum.
+        """
+        return 1 + self.tree_levels + 1 + self.minmax
 
     @property
     def ratio_unit(self) -> QuickFloatConfig:
@@ -67,9 +73,10 @@ class RowQuantiserConfig:
 
     @property
     def ratio_latency(self) -> int:
-        """Cycles from a peak's taking to its ratio's."""
+        """Cycles from a peak's taking to its ratio's, with `minmax` to the zero point's."""
         unit = self.ratio_unit.latency
-        return unit["from_int"] + 1 + unit["div"]
+        zero = 1 + self.multiplier.latency + self.shifter.latency if self.minmax else 0
+        return unit["from_int"] + 1 + unit["div"] + zero
 
     @property
     def scale_latency(self) -> int:

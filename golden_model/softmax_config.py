@@ -118,12 +118,14 @@ class SoftmaxConfig:
     """Passes whose scores are kept: 3 lets three overlap, a fourth hides latencies between them."""
     abreast: int = 1
     """Rows of one head that are weighed in a cycle."""
+    zeros: bool = False
+    """Whether rows' scales end in zero points, of which the values' leave with their codes."""
     rows_per_stage: int = 3
     form: str = "booth"
 
     def __post_init__(self) -> None:
         _at_least(self, queries=1, max_rows=1, banks=2)
-        _one_of(self, abreast=(1, 2, 4))
+        _one_of(self, abreast=(1, 2, 4), zeros=(False, True))
         _require(self.max_rows <= 4096, f"max_rows must be at most 4096, not {self.max_rows}")
         _require(2 <= self.weight_bits <= 16,
                  f"weight_bits must lie in 2..16, not {self.weight_bits}")

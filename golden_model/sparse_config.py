@@ -33,7 +33,7 @@ _FINE_BINS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class CompactorConfig:
-    """Geometry of one compactor: `lanes` codes a beat in, one kept (index, code) a cycle out."""
+    """Geometry of one compactor: `lanes` codes a beat in, kept (index, code) pairs out."""
 
     lanes: int = 4
     max_n: int = 16_384
@@ -42,9 +42,12 @@ class CompactorConfig:
     """Whether a lane whose code is zero is left out although it is marked as kept."""
     queue: int = 4
     """Beats with something to emit that wait between the two streams."""
+    emit: int = 1
+    """Most elements of one beat that leave in a cycle."""
 
     def __post_init__(self) -> None:
         _one_of(self, lanes=_LANES)
+        _one_of(self, emit=tuple(lanes for lanes in _LANES if lanes <= self.lanes))
         _at_least(self, max_n=1, queue=1)
         _require(self.max_n <= 1 << 20, f"max_n must be at most {1 << 20}, not {self.max_n}")
         _require(self.queue <= 64, f"queue must be at most 64, not {self.queue}")
@@ -108,6 +111,8 @@ class TopKConfig:
     """Elements of one block in block mode; 0 leaves block mode out."""
     queue: int = 4
     """Beats that wait for the compacted stream."""
+    emit: int = 1
+    """Most elements that leave in a cycle: half of the lanes keep up with a selection of all."""
 
     def __post_init__(self) -> None:
         _at_least(self, block_size=0)
@@ -122,7 +127,7 @@ class TopKConfig:
     def compactor(self) -> CompactorConfig:
         """Configuration of the compacted stream; zeros are dropped on command, ahead of it."""
         return CompactorConfig(lanes=self.lanes, max_n=self.max_n, drop_zeros=False,
-                               queue=self.queue)
+                               queue=self.queue, emit=self.emit)
 
     @property
     def selector(self) -> SelectorConfig:

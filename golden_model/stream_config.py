@@ -97,6 +97,8 @@ class RotationConfig:
     max_n: int = 128
     """Longest head."""
     max_heads: int = 32
+    grouped: bool = False
+    """Order of the heads: keys, values, queries; or of each KV head its key, value and queries."""
     sum_bits: int = 18
     extra_bits: int = 6
     """Fraction bits that keys and queries gain."""

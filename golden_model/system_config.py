@@ -163,6 +163,8 @@ class SystemConfig:
     """Elements of a head that attention takes in a cycle."""
     head_words: int = 1
     """Cycles of the longest head."""
+    grouped: bool = field(default=False, metadata=_LATER)
+    """Whether rows of Wq, Wk and Wv lie KV head by KV head, so that attention begins earlier."""
     abreast: int = 2
     """Softmax weights of a head that are made in a cycle."""
     digits: int = 3
@@ -173,7 +175,7 @@ class SystemConfig:
 
     def __post_init__(self) -> None:
         _one_of(self, bus=("axi_lite", "wishbone", "wishbone_pipelined"), memory=("block", "axi"),
-                secded=(False, True), data_bits=(64, 128, 256, 512))
+                secded=(False, True), grouped=(False, True), data_bits=(64, 128, 256, 512))
         _at_least(self, depth=4, outstanding=1, prompt_depth=2, generated_depth=2, slots=1,
                   streams=1, heads=1, queries=1, head_lanes=2, head_words=1, rows_per_stage=1,
                   max_vocab=2)

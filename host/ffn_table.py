@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from golden_model.accelerator_config import AcceleratorConfig
+from golden_model.accelerator_config import AcceleratorConfig, UnitsConfig
 from golden_model.config import ArrayConfig, ModelShape
 from golden_model.ffn.captured import CapturedBlock, captured_blocks
 from golden_model.ffn.ffn_cycles import FfnCycles
@@ -27,7 +27,7 @@ from host.cli.output import record
 from host.demo import CONTEXT, HELD_OUT, MODEL, load_tokens, read_model
 from host.errors import CheckFailedError
 
-__all__ = ["PAPER_SHARES", "WIDTHS", "Widths", "block_config", "document", "width_rows"]
+__all__ = ["MEASURED", "PAPER_SHARES", "Widths", "block_config", "document", "width_rows"]
 
 AREAS = Path(__file__).parents[1] / "docs" / "results" / "area"
 
@@ -44,10 +44,8 @@ class Widths(NamedTuple):
     """Outputs of a column of Wo and Wdown: width of the sparse product."""
 
 
-WIDTHS: Mapping[str, Widths] = {"tiny": Widths(16, 16), "ulx3s": Widths(64, 128),
-                                "axi128": Widths(80, 80)}
-"""Widths that the block was measured with; docs/decisions/0004 says why.  The decoder's engines are
-as wide as a beat of the image (0006), which tiny and ulx3s were not yet when these were taken."""
+MEASURED = ("axi128", "tiny", "ulx3s")
+"""Presets with units."""
 
 TRIED = (8, 16, 20, 32, 40, 64, 80, 128)
 """Widths that the choice is made from."""
@@ -56,12 +54,21 @@ LATENCY = 4
 """Cycles from a request to its first beat."""
 
 
-def block_config(array: ArrayConfig, shape: ModelShape, widths: Widths) -> GatedFfnConfig:
-    """Return a block on an array, as large as a model needs."""
+def units_of(accelerator: AcceleratorConfig) -> UnitsConfig:
+    """Return the preset's units; `ValueError` if it has none."""
+    if accelerator.units is None:
+        raise ValueError(f"{accelerator.name} has no units")
+    return accelerator.units
+
+
+def block_config(accelerator: AcceleratorConfig, shape: ModelShape,
+                 widths: Widths) -> GatedFfnConfig:
+    """Return a preset's block, as large as a model needs, with engines of other widths."""
+    array, units = accelerator.array, units_of(accelerator)
     sized = dataclasses.replace(array, max_k=max(array.max_k, shape.hidden),
                                 max_m=max(array.max_m, shape.ffn))
-    return GatedFfnConfig(array=sized, max_ffn=shape.ffn, up_width=widths.up,
-                          down_width=widths.down)
+    return GatedFfnConfig(array=sized, lanes=units.lanes, max_ffn=shape.ffn, up_width=widths.up,
+                          down_width=widths.down, form=units.form)
 
 
 def _ceil_div(a: int, b: int) -> int:
@@ -119,7 +126,7 @@ def _block(config: GatedFfnConfig, blocks: Sequence[CapturedBlock]) -> dict[str,
 
 def _luts() -> tuple[float, float, float]:
     """LUT6 a trit of the array, of the row gather and of the sparse product, as on record."""
-    array = json.loads((AREAS / "array-xc7-8x64.json").read_text(encoding="utf-8"))
+    array = json.loads((AREAS / "array-xc7-2x64.json").read_text(encoding="utf-8"))
     units = {row["design"]: row for row in json.loads(
         (AREAS / "units-xc7.json").read_text(encoding="utf-8"))["units"]}
     up, down = (units[name]["lut"] / units[name]["macs_per_cycle"]
@@ -155,16 +162,6 @@ def width_rows(array: ArrayConfig, shape: ModelShape, shares: Mapping[str, float
                "luts": round(area + per_up * widths.up + per_down * widths.down)}
 
 
-ROWS = {"ulx3s": 8}
-"""Rows of the array that the block was measured with, where the preset has others by now."""
-
-
-def _array(accelerator: AcceleratorConfig) -> ArrayConfig:
-    """Return the array that the figures are of."""
-    array = accelerator.array
-    return dataclasses.replace(array, rows=ROWS.get(accelerator.name, array.rows))
-
-
 def document(accelerator: AcceleratorConfig, tokens: int,
              tried: Sequence[int] = TRIED) -> dict[str, Any]:
     """Compute the figures of one preset: projections, whole blocks, and the choice of widths.
@@ -172,24 +169,26 @@ def document(accelerator: AcceleratorConfig, tokens: int,
     Whole blocks of the demo model are run for each of the widths `tried`.
     """
     weights = read_model(MODEL)
-    shape, widths = weights.shape, WIDTHS[accelerator.name]
+    units = units_of(accelerator)
+    shape, widths = weights.shape, Widths(units.up_width, units.down_width)
     blocks = captured_blocks(weights, load_tokens(HELD_OUT, CONTEXT + tokens), tokens)
-    config = block_config(_array(accelerator), shape, widths)
+    config = block_config(accelerator, shape, widths)
     projections = list(_projections(config.array, shape, widths, blocks))
     shares = {row["projection"]: row["share"] for row in projections}
     # BitNet b1.58 2B4T: what axi128 is for.  Its shares are the paper's, of 7B.
     large = ModelShape(vocab=128_256, hidden=2560, ffn=6912, layers=30, heads=20, kv_heads=5,
                        head_dim=128, context=4096)
-    choices = sorted({*(Widths(width, width) for width in tried), widths})
+    choices = sorted({*(Widths(width, width) for width in tried if width % units.lanes == 0),
+                      widths})
     rows = [{"model": "demo", **row} for row in width_rows(config.array, shape, shares, choices)]
     for row, choice in zip(rows[1:], choices, strict=True):
-        row["block_cycles"] = _block(block_config(_array(accelerator), shape, choice),
-                                     blocks)["cycles"]
+        row["block_cycles"] = _block(block_config(accelerator, shape, choice), blocks)["cycles"]
     if accelerator.name == "axi128":
         rows += [{"model": "2B4T", **row}
                  for row in width_rows(config.array, large, PAPER_SHARES, choices)]
     return {"name": accelerator.name, "rows": config.array.rows, "lanes": config.array.lanes,
-            "up_width": widths.up, "down_width": widths.down, "tokens": tokens,
+            "vector_lanes": units.lanes, "up_width": widths.up, "down_width": widths.down,
+            "tokens": tokens,
             "context": CONTEXT, "blocks": len(blocks), "projections": projections,
             "ffn": _block(config, blocks), "widths": rows}
 
@@ -197,7 +196,7 @@ def document(accelerator: AcceleratorConfig, tokens: int,
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print, or record, the figures of a preset."""
     parser = argparse.ArgumentParser(prog="python -m host.ffn_table", description=__doc__)
-    parser.add_argument("--preset", choices=sorted(WIDTHS), default="ulx3s")
+    parser.add_argument("--preset", choices=MEASURED, default="ulx3s")
     parser.add_argument("--tokens", type=int, default=8)
     parser.add_argument("--record", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)

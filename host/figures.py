@@ -62,18 +62,19 @@ keeps.
 """
 
 _BLOCKS = """
-Cycles, for engines of the widths that `docs/decisions/0004-sparse-engine-beside-the-array.md`
-chooses; beside each what the same engine would take for all weights. *Block*: the gated
-feed-forward block from its first activations to its sums and their scale, on weight memories of its
-own, and what it waits for in turn: gates; up rows and products that outlast them; the quantiser's
-ratio; codes and columns; the norm's scale. The RTL equals the cycle model in every transfer.
+Cycles on the engines of each preset; beside each what the same engine would take for all weights.
+*Block*: the gated feed-forward block from its first activations to its sums and their scale, on
+weight memories of its own, and what it waits for in turn: gates; up rows and products that outlast
+them; the quantiser's ratio; codes and columns; the norm's scale. The RTL equals the cycle model in
+every transfer. In the decoder one port serves all
+([0006](decisions/0006-one-image-port.md)), so that gates and up rows follow each other.
 """
 
 _WIDTHS = """
-Widths of the sparse engines. *Dense*, *up*, *Wo + Wdown*: cycles in which weights are multiplied, a
-layer, and their sum, nothing hidden behind anything else; *block* as above, with what overlaps.
-LUT6: the array and both engines, in proportion to the measured ones. A width of 0 is the array
-alone, INT8 inputs as two digits. 2B4T has the paper's active shares of 7B.
+Widths of the sparse engines, the preset's own in bold. *Dense*, *up*, *Wo + Wdown*: cycles in which
+weights are multiplied, a layer, and their sum, nothing hidden behind anything else; *block* as
+above, with what overlaps. LUT6: the array and both engines, in proportion to the measured ones. A
+width of 0 is the array alone, INT8 inputs as two digits. 2B4T has the paper's active shares of 7B.
 """
 
 _ROUTE = """

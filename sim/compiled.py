@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hw.emit import emit_verilog
 from sim.runner import BUILD, SimulationFailed, alone, require_fst, tool_environment
+from sim.shared_objects import shared_objects
 
 __all__ = ["CompiledModel", "compile_model", "is_compiled"]
 
@@ -23,6 +24,7 @@ _HARNESS = Path(__file__).with_name("compiled.cpp")
 _VERILATE = ["--cc", "-O3", "-Wno-lint", "-Wno-style", "-Wno-fatal", "--output-split",
              "200000", "--output-split-cfuncs", "20000", "--x-assign", "fast", "--x-initial",
              "fast", "--prefix", "Vdut"]
+_OPTIMISE = ["OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"]
 _WORD = 32
 
 
@@ -143,11 +145,11 @@ def _compile(component, environment, harness, defines, waves, report):
     with alone(place.name):
         if not (place / "built").is_file():
             report("compiling the simulation")
-            _build(place, verilog, table, environment, harness, options, defines, waves)
+            _build(place, verilog, table, environment, harness, version, options, defines, waves)
     return place
 
 
-def _build(place, verilog, table, environment, harness, options, defines, waves):
+def _build(place, verilog, table, environment, harness, version, options, defines, waves):
     """Translate and compile; a whole build is renamed into place."""
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="tmp-") as temporary:
         work = Path(temporary) / "work"
@@ -158,9 +160,10 @@ def _build(place, verilog, table, environment, harness, options, defines, waves)
         _run(["verilator", *options, "--Mdir", "obj", "-CFLAGS", flags, f"{_TOP}.v",
               "--top-module", f"{_TOP}_top"], work, environment)
         # A whole accelerator in one file would take g++ minutes and gigabytes.
-        _run(["make", "-s", "-j2", "-C", "obj", "-f", "Vdut.mk", "OPT_FAST=-O1", "OPT_SLOW=-O0",
-              "OPT_GLOBAL=-O2", "VM_PARALLEL_BUILDS=1", "CFG_CXXFLAGS_PCH_I=-include", "libVdut"],
-             work, environment)
+        with shared_objects(BUILD, work / "obj", version, flags, options, _OPTIMISE):
+            _run(["make", "-s", "-j2", "-C", "obj", "-f", "Vdut.mk", *_OPTIMISE,
+                  "VM_PARALLEL_BUILDS=1", "CFG_CXXFLAGS_PCH_I=-include", "libVdut"], work,
+                 environment)
         include = Path(environment["VERILATOR_ROOT"]) / "include"
         _run(["g++", "-shared", "-fPIC", "-O2", "-std=c++17", "-I.", "-Iobj", f"-I{include}",
               f"-I{include}/vltstd", f"-I{_HARNESS.parent}", *(f"-D{name}" for name in defines),

@@ -20,6 +20,7 @@ from cocotb_tools.runner import get_runner
 
 from hw.emit import emit_verilog
 from sim.progress import follow
+from sim.shared_objects import shared_objects
 from sim.waves import save_groups
 
 __all__ = ["SIMULATORS", "MissingTool", "SimulationFailed", "Simulation", "alone",
@@ -161,7 +162,8 @@ def _build(simulator, verilog, public, environment, *, waves, optimise):
     if waves and simulator == "verilator":
         require_fst(environment)
         arguments += ["--trace-fst", "--trace-structs"]
-    key = "\n".join([verilog, public, simulator, _version(simulator, environment), *arguments])
+    version = _version(simulator, environment)
+    key = "\n".join([verilog, public, simulator, version, *arguments])
     place = BUILD / f"{simulator}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if (place / "built").is_file():
         return place, 0.0
@@ -181,8 +183,10 @@ def _build(simulator, verilog, public, environment, *, waves, optimise):
             sources.append(work / "waves.v")
             sources[1].write_text(_ICARUS_WAVES, encoding="utf-8")
         log = Path(temporary) / "build.log"
+        objects = (shared_objects(BUILD, work, version, arguments) if simulator == "verilator"
+                   else contextlib.nullcontext())
         try:
-            with _environ(environment):
+            with _environ(environment), objects:
                 get_runner(simulator).build(
                     sources=sources, hdl_toplevel=_TOP, build_dir=work, build_args=arguments,
                     timescale=_TIMESCALE, waves=waves and simulator == "verilator", log_file=log)

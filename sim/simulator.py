@@ -23,7 +23,7 @@ __all__ = [
     "source",
 ]
 
-PATIENCE = 20_000
+PATIENCE = 3_000
 """Cycles without a transfer after which a stream counts as hung."""
 
 

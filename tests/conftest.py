@@ -34,6 +34,18 @@ def pytest_report_header() -> str:
     return f"icarus: {'found' if found else 'not installed, its tests are skipped'}"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _short_comparisons():
+    """Leave out the difference of two lists: with `CI` set it is written, in minutes if long.
+
+    Planted bugs make such lists differ.  Modules that want to know of `CI` have been imported.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CI", "BUILD_NUMBER"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture
 def tritforge(tmp_path: Path) -> Callable[..., Run]:
     """Run ``tritforge`` with arguments in an empty directory, as a user's shell would."""

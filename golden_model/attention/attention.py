@@ -57,8 +57,8 @@ def pass_weights(sums: Ints, unit: Floats, key_scale: Floats, value_scale: Float
 
 
 def attention_heads(config: AttentionConfig, q: Ints, q_scale: Floats, score_scale: Floats,
-                    keys: Ints, key_scale: Floats, values: Ints,
-                    value_scale: Floats) -> tuple[Ints, Floats]:
+                    keys: Ints, key_scale: Floats, values: Ints, value_scale: Floats,
+                    zeros: tuple[Ints, Ints] | None = None) -> tuple[Ints, Floats]:
     """Compute sums [H, n] and scales [H] of one token's heads.
 
     Parameters
@@ -71,15 +71,18 @@ def attention_heads(config: AttentionConfig, q: Ints, q_scale: Floats, score_sca
         Codes of the visible rows [G, T, n], the BOS row first.
     key_scale, value_scale
         Their scales [G, T].
+    zeros
+        Zero points of keys and values [G, T], if they have some.
     """
     group = q.shape[0] // keys.shape[0]
     sums, scale = [], []
+    key_zero, value_zero = zeros or (np.zeros(keys.shape[:2], np.int64),) * 2
     for n in range(keys.shape[0]):
         heads = slice(n * group, (n + 1) * group)
-        found = pass_weights(scores(config.score, q[heads], keys[n]),
+        found = pass_weights(scores(config.score, q[heads], keys[n], key_zero[n]),
                              score_unit(q_scale[heads], score_scale), key_scale[n], value_scale[n],
                              config.weight_bits)
-        sums.append(weighted_sums(config.weighted_sum, found.codes, values[n]))
+        sums.append(weighted_sums(config.weighted_sum, found.codes, values[n], value_zero[n]))
         scale.append(head_scale(found.peaks, found.totals, found.exponent, config.weight_bits))
     return np.concatenate(sums), np.concatenate(scale)
 

@@ -12,9 +12,15 @@ from golden_model.arrays import Floats, Ints
 from golden_model.attention.attend import AttentionWidths, attend
 from golden_model.cached_attention_config import CachedAttentionConfig
 from golden_model.config import ModelShape, Numerics
-from golden_model.formats import decode_kv_scale, encode_kv_scale
 from golden_model.kv.cache import KvCache
-from golden_model.kv.row_code import quantize_query, quantize_row, row_steps
+from golden_model.kv.row_code import (
+    decode_row_scale,
+    encode_row_scale,
+    quantize_query,
+    quantize_row,
+    row_steps,
+    row_zeros,
+)
 
 __all__ = ["CachedAttention", "Words", "command_fields"]
 
@@ -58,12 +64,14 @@ class CachedAttention:
         bits = numerics.kv_bits if self.cache.length(slot) else numerics.bos_bits
         for value, rows in enumerate((k, v)):
             codes, scales = quantize_row(rows.x, rows.scale, bits, numerics.kv_code)
+            stored = encode_row_scale(scales, row_zeros(rows.x, bits, numerics.kv_code),
+                                      numerics.kv_code)
             for head, row in enumerate(codes):
                 self.cache.append(slot, stream + head, bool(value), self._words(row),
-                                  int(encode_kv_scale(scales[head])))
+                                  int(stored[head]))
         queries, q_scale = quantize_query(q.x, q.scale, numerics.q_bits)
-        keys, key_scale, value_scale = self._rows(slot, stream, len(k.x), False)
-        values, *_ = self._rows(slot, stream, len(k.x), True)
+        sides, key_scale, value_scale = self._rows(slot, stream, len(k.x))
+        keys, values = sides
         words, scale = attend(
             queries[None, None], q_scale[None, None], keys.astype(self._widths.score_carrier),
             key_scale, values.astype(self._widths.output_carrier), value_scale,
@@ -76,20 +84,25 @@ class CachedAttention:
         padded: list[list[int]] = np.pad(row, (0, -row.size % lanes)).reshape(-1, lanes).tolist()
         return padded
 
-    def _rows(self, slot: int, stream: int, heads: int,
-              value: bool) -> tuple[Ints, Floats, Floats]:
-        """Read steps [1, heads, T, n] and scales [1, heads, T], both sides', of the newest token's.
+    def _rows(self, slot: int, stream: int, heads: int) -> tuple[Ints, Floats, Floats]:
+        """Read steps [2, 1, heads, T, n] and scales [1, heads, T] of what the newest token sees.
 
-        Scales come with the keys.
+        Scales, and zero points, come with the keys.
         """
         numerics, n = self._numerics, self._shape.head_dim
-        steps, scales = [], []
+        code = numerics.kv_code
+        steps: tuple[list[Ints], list[Ints]] = [], []
+        scales = []
         for head in range(heads):
-            words = self.cache.read(slot, stream + head, value)
-            ends = [word for word in words if word.last_word]
-            codes = np.array([word.codes for word in words]).reshape(len(ends), -1)[:, :n]
-            steps.append([row_steps(row, numerics.bos_bits if end.bos else numerics.kv_bits,
-                                    numerics.kv_code) for row, end in zip(codes, ends)])
-            scales.append([[end.scale, end.value_scale] for end in ends])
-        both = decode_kv_scale(np.array(scales, np.uint16))[None]
-        return np.array(steps)[None], both[..., 0], both[..., 1]
+            sides = [self.cache.read(slot, stream + head, value) for value in (False, True)]
+            stored = [[word.scale, word.value_scale] for word in sides[0] if word.last_word]
+            both, zeros = decode_row_scale(np.array(stored), code)
+            scales.append(both)
+            for words, zero, to in zip(sides, zeros.T, steps):
+                ends = [word for word in words if word.last_word]
+                rows = np.array([word.codes for word in words]).reshape(len(ends), -1)[:, :n]
+                to.append(np.array([
+                    row_steps(row, numerics.bos_bits if end.bos else numerics.kv_bits, code, mine)
+                    for row, end, mine in zip(rows, ends, zero)]))
+        found = np.array(scales)[None]
+        return np.array(steps)[:, None], found[..., 0], found[..., 1]

@@ -39,16 +39,21 @@ class ScoreStep(NamedTuple):
     """Whether what is on ``o`` ends the pass."""
 
 
-def bos_steps(codes: Ints, code_bits: int, bos_bits: int, kv_code: str = "midrise") -> Ints:
+def bos_steps(codes: Ints, code_bits: int, bos_bits: int, kv_code: str = "midrise",
+              zeros: Ints | int = 0) -> Ints:
     """Map a pass's codes to steps [T, n]; the first row is the BOS row, of its own width."""
-    steps = row_steps(codes, code_bits, kv_code)
-    steps[0] = row_steps(codes[0], bos_bits, kv_code)
+    steps = row_steps(codes, code_bits, kv_code, zeros)
+    if kv_code != "minmax":
+        steps[0] = row_steps(codes[0], bos_bits, kv_code)
     return steps
 
 
-def scores(config: ScoreConfig, queries: Ints, codes: Ints) -> Ints:
-    """Scores [T, queries] of query codes [queries, n] and a pass's rows of codes [T, n]."""
-    steps = bos_steps(codes, config.code_bits, config.bos_bits, config.kv_code)
+def scores(config: ScoreConfig, queries: Ints, codes: Ints, zeros: Ints | int = 0) -> Ints:
+    """Scores [T, queries] of query codes [queries, n] and a pass's rows of codes [T, n].
+
+    Rows of min/max codes have zero points [T].
+    """
+    steps = bos_steps(codes, config.code_bits, config.bos_bits, config.kv_code, zeros)
     return np.asarray(steps @ queries.T)
 
 

@@ -13,9 +13,13 @@ from golden_model.attention_config import WeightedSumConfig
 __all__ = ["WeightedSumCycles", "WeightedSumStep", "weighted_sums"]
 
 
-def weighted_sums(config: WeightedSumConfig, weights: Ints, codes: Ints) -> Ints:
-    """Multiply weights [T, queries] and a pass's rows of codes [T, n]: [queries, n]."""
-    steps = bos_steps(codes, config.code_bits, config.bos_bits, config.kv_code)
+def weighted_sums(config: WeightedSumConfig, weights: Ints, codes: Ints,
+                  zeros: Ints | int = 0) -> Ints:
+    """Multiply weights [T, queries] and a pass's rows of codes [T, n]: [queries, n].
+
+    Rows of min/max codes have zero points [T].
+    """
+    steps = bos_steps(codes, config.code_bits, config.bos_bits, config.kv_code, zeros)
     return np.asarray(weights.T @ steps)
 
 

@@ -5,10 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from golden_model import smallfloat
 from golden_model.arrays import Floats, Ints
-from golden_model.formats import encode_kv_scale
-from golden_model.kv.row_code import quantize_query, quantize_row
+from golden_model.kv.row_code import (
+    encode_row_scale,
+    quantize_query,
+    quantize_row,
+    row_scale,
+    row_zeros,
+)
 from golden_model.kv_row_config import RowQuantiserConfig
 
 __all__ = ["CodedHead", "HeadCycles", "QuantiserStep", "RowQuantiserCycles", "code_head",
@@ -22,7 +26,7 @@ class CodedHead(NamedTuple):
     scale: Floats
     """Small float of a query's code, or of a step, ahead of its rounding to a KV scale."""
     kv: int
-    """KV scale."""
+    """What is stored with a row: KV scale, of min/max codes with the zero point."""
 
 
 class HeadCycles(NamedTuple):
@@ -35,15 +39,14 @@ class HeadCycles(NamedTuple):
 
 
 def code_head(x: Ints, scale: Floats, fmt: str, bits: int) -> CodedHead:
-    """Code the words [n] of one head; `fmt` is ``query``, ``midrise`` or ``symmetric``."""
+    """Code the words [n] of one head; `fmt` is ``query`` or a code of rows."""
     if fmt == "query":
         codes, exact = quantize_query(x, scale, bits)
     else:
         codes, _ = quantize_row(x, scale, bits, fmt)
-        levels = smallfloat.constant((1 << bits) - 1 if fmt == "midrise" else (1 << bits - 1) - 1)
-        absmax = smallfloat.from_int(np.abs(x).max())
-        exact = smallfloat.div(smallfloat.mul(absmax, scale), levels)
-    return CodedHead(codes.astype(np.int64), exact, int(encode_kv_scale(exact)))
+        exact = row_scale(x, scale, bits, fmt)
+    return CodedHead(codes.astype(np.int64), exact,
+                     int(encode_row_scale(exact, row_zeros(x, bits, fmt), fmt)))
 
 
 class QuantiserStep(NamedTuple):

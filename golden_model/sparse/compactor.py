@@ -6,7 +6,7 @@ import numpy as np
 from golden_model.arrays import Bools, Codes, Ints
 from golden_model.sparse_config import CompactorConfig
 
-__all__ = ["Emission", "beat_counts", "compact", "emission_cycles"]
+__all__ = ["Emission", "beat_counts", "compact", "emission_cycles", "transfers"]
 
 
 def compact(config: CompactorConfig, codes: Codes, keep: Bools) -> tuple[Ints, Codes]:
@@ -24,6 +24,17 @@ def beat_counts(config: CompactorConfig, codes: Codes, keep: Bools) -> list[int]
     return counts
 
 
+def transfers(config: CompactorConfig, codes: Codes, keep: Bools) -> list[list[tuple[int, int]]]:
+    """Return the (index, code) pairs of every transfer; none in the last, which is the end's."""
+    index, kept = compact(config, codes, keep)
+    rest = [*zip(index.tolist(), kept.tolist())]
+    sent: list[list[tuple[int, int]]] = []
+    for count in beat_counts(config, codes, keep):
+        beat, rest = rest[:count], rest[count:]
+        sent += [beat[n:n + config.emit] for n in range(0, count, config.emit)]
+    return [*sent, []]
+
+
 class Emission:
     """Cycles of every transfer of one vector, beat by beat, while ``o`` is always ready."""
 
@@ -32,7 +43,7 @@ class Emission:
         self.taken: list[int] = []
         """The cycle in which each beat passes ``i``."""
         self.emitted: list[int] = []
-        """The cycle in which each element, and at last the end marker, passes ``o``."""
+        """The cycle of each transfer on ``o``, the last being the end marker."""
         self._left: list[int] = []  # the cycle in which each queued beat leaves the queue
 
     def offer(self, arrival: int, count: int, last: bool) -> int:
@@ -41,7 +52,7 @@ class Emission:
         if len(self._left) >= self.config.queue:
             at = max(at, self._left[-self.config.queue] + 1)
         self.taken.append(at)
-        if items := count + last:
+        if items := -(-count // self.config.emit) + last:
             start = max(at + self.config.latency, self._left[-1] + 1 if self._left else 0)
             self.emitted.extend(range(start, start + items))
             self._left.append(start + items - 1)
@@ -49,7 +60,7 @@ class Emission:
 
 
 def emission_cycles(config: CompactorConfig, counts: list[int]) -> tuple[list[int], list[int]]:
-    """Cycles of the beats on ``i`` and of the elements on ``o``; ``i`` is valid from cycle 0 on."""
+    """Cycles of the transfers on ``i`` and on ``o``; ``i`` is valid from cycle 0 on."""
     model = Emission(config)
     for beat, count in enumerate(counts):
         model.offer(beat, count, beat == len(counts) - 1)

@@ -17,7 +17,7 @@ class TopKCycles(NamedTuple):
     masked: list[int]
     """Beats on ``o_mask``."""
     emitted: list[int]
-    """Elements on ``o``, the end marker included; nothing with ``mask_only``."""
+    """Transfers on ``o``, the end marker included; nothing with ``mask_only``."""
     next_command: int
     """Earliest on ``i_command``; its vector's first beat comes a cycle later at the earliest."""
     cleared: int

@@ -7,7 +7,7 @@ from golden_model.arrays import Ints
 from golden_model.attention.rope import rope
 from golden_model.stream_config import RotationConfig
 
-__all__ = ["paired", "words"]
+__all__ = ["ordered", "paired", "words"]
 
 
 def paired(heads: Ints) -> Ints:
@@ -19,4 +19,12 @@ def paired(heads: Ints) -> Ints:
 def words(config: RotationConfig, k: Ints, v: Ints, q: Ints, cos: Ints, sin: Ints) -> Ints:
     """Words [heads, n] of keys, values and queries: sums [heads, n] in their natural order."""
     turned = [paired(rope(heads, cos, sin, config.extra_bits)) for heads in (k, q)]
-    return np.concatenate([turned[0], v, turned[1]])
+    return ordered(config, turned[0], v, turned[1])
+
+
+def ordered(config: RotationConfig, k: Ints, v: Ints, q: Ints) -> Ints:
+    """Heads of keys, values and queries in the order in which they come."""
+    if not config.grouped:
+        return np.concatenate([k, v, q])
+    of_each = [part.reshape(len(k), -1, part.shape[-1]) for part in (k, v, q)]
+    return np.concatenate(of_each, axis=1).reshape(-1, k.shape[-1])

@@ -39,7 +39,7 @@ def check_fits(weights: DecoderWeights, config: DecoderConfig) -> None:
             raise UserError(f"the model's {name} is {value}, which must be a multiple of {of}")
     for name, built in (("act_format", ("fp4", "int4") if config.up_bits >= 5 else ("int4",)),
                         ("wo_format", ("int8",)), ("topk_block", (0,)), ("topk_key", ("code",)),
-                        ("kv_code", ("midrise",)), ("kv_bits", (attention.code_bits,)),
+                        ("kv_code", (attention.kv_code,)), ("kv_bits", (attention.code_bits,)),
                         ("bos_bits", (attention.bos_bits,))):
         value = getattr(numerics, name)
         if value not in built:

@@ -4,6 +4,8 @@
 Every function returns uint8 [beats, bytes], byte 0 of a beat in its lowest bits.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,8 @@ from golden_model.formats import pack_2bit, pack_base3
 from golden_model.head_config import PLANES
 from golden_model.mac.ternary_array import pack_weights
 
-__all__ = ["Beats", "beat_bytes", "columns", "dense", "paired", "planes", "rows", "words"]
+__all__ = ["Beats", "beat_bytes", "columns", "dense", "grouped", "paired", "planes", "rows",
+           "words"]
 
 Beats = NDArray[np.uint8]
 
@@ -32,6 +35,12 @@ def paired(trits: Codes, head_dim: int) -> Codes:
     """Rows of heads in the order of their pairs: row i of a head, then row i + n / 2."""
     heads = trits.reshape(-1, 2, head_dim // 2, trits.shape[1])
     return heads.swapaxes(1, 2).reshape(trits.shape)
+
+
+def grouped(parts: Sequence[Codes], groups: int) -> Codes:
+    """Rows of keys, values and queries, of each of `groups` KV heads together."""
+    cut = [part.reshape(groups, -1, part.shape[1]) for part in parts]
+    return np.concatenate(cut, axis=1).reshape(-1, parts[0].shape[1])
 
 
 def planes(array: ArrayConfig, codes: Codes) -> Beats:

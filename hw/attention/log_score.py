@@ -7,10 +7,11 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.config import WORD_BITS
 from golden_model.softmax_config import KV_EXPONENT_BITS, KV_MANTISSA_BITS, LogScoreConfig
+from hw.delay import later
 from hw.quant.multiplier import Multiplier
 from hw.quant.scale_lanes import SMALL_FLOAT, ScaleLanes
 
-__all__ = ["LogScore", "kv_parts", "later"]
+__all__ = ["LogScore", "kv_parts"]
 
 KV_BIAS = 50
 FRACTION_BITS = KV_MANTISSA_BITS - 1
@@ -20,15 +21,6 @@ def kv_parts(scale):
     """Return mantissa, zero for a scale of zero, and biased exponent of a 16-bit KV scale."""
     some = scale.any()
     return Cat(scale[:FRACTION_BITS], some), scale[FRACTION_BITS:]
-
-
-def later(m, value, steps, name, *, reset_less=True):
-    """Return a value some cycles later."""
-    for step in range(steps):
-        held = Signal(value.shape(), name=f"{name}_{step}", reset_less=reset_less)
-        m.d.sync += held.eq(value)
-        value = held
-    return value
 
 
 class LogScore(wiring.Component):

@@ -6,10 +6,11 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.attention_config import ScoreConfig
+from golden_model.formats import KV_ZERO_BITS
 from hw.attention.sign_dot import SignDot, pair_layout
 from hw.emit import once
 
-__all__ = ["Score", "key_layout", "split_bos"]
+__all__ = ["Score", "key_layout", "split_bos", "zero_step"]
 
 KV_SCALE_BITS = 16
 
@@ -37,6 +38,18 @@ def split_bos(config, code, fine, second):
     return Mux(fine, Mux(second, low, code[1:]), code[:bits])
 
 
+def zero_step(config, scale, bos):
+    """Return the mid-rise step of the zero point that ends a row's scale, ``2 z - L``.
+
+    That of a row with one bit less is one of the BOS row's: ``2 (z + 4) - 15 = 2 z - 7``.
+    """
+    zero = scale[:config.code_bits]
+    if config.bos_bits > config.code_bits:
+        zero = Mux(bos, scale[:config.bos_bits], zero + (1 << config.code_bits - 1))
+    zero = zero[:config.bos_bits]
+    return Cat(C(1, 1), zero[:-1], ~zero[-1]).as_signed()
+
+
 class Score(wiring.Component):
     """``S = sum q * step`` of each row of keys, for ``config.queries`` heads at once.
 
@@ -48,7 +61,9 @@ class Score(wiring.Component):
 
     Sums are those of mid-rise steps.  Symmetric ones are half of a step less one,
     ``u - 4 = ((2 u - 7) - 1) / 2``, and of the BOS row likewise: a row's sum then begins with minus
-    the sum of its query's codes, one correction a query, and half of it leaves.
+    the sum of its query's codes, one correction a query, and half of it leaves.  Min/max ones are
+    half the difference of two, ``u - z = ((2 u - L) - (2 z - L)) / 2``: minus that sum is then
+    multiplied by the second, which depends on the row.
 
     Members
     -------
@@ -89,10 +104,10 @@ class Score(wiring.Component):
         for n, queries in enumerate(memories):
             m.submodules[f"queries_{n}"] = queries
         release = Signal()
-        # Of each query, what a symmetric row's sum begins with, by bank.
+        # Of each query minus the sum of its codes, by bank.
         self.begins = [[Signal(signed(config.sum_bits), name=f"begin_{n}_{bank}")
                         for bank in range(2)] for n in range(
-                            config.queries if config.kv_code == "symmetric" else 0)]
+                            config.queries if config.kv_code != "midrise" else 0)]
         self.load(m, memories, release)
 
         row, word, second = self.i_row.p, Signal(range(words)), Signal()
@@ -111,12 +126,12 @@ class Score(wiring.Component):
         with m.If(release):
             m.d.sync += self.bank.eq(~self.bank)
 
-        symmetric = config.kv_code == "symmetric"
+        halved = config.kv_code != "midrise"
         # What goes along: is there a beat, does it end a row, count twice; scales.
         along = data.StructLayout({"valid": 1, "ends": 1, "last": 1, "double": 1,
                                    "scale": KV_SCALE_BITS, "value_scale": KV_SCALE_BITS,
                                    "begin": data.ArrayLayout(signed(config.sum_bits),
-                                                             symmetric * config.queries)})
+                                                             halved * config.queries)})
         codes = Signal(data.ArrayLayout(config.code_bits, config.lanes), reset_less=True)
         first = Signal(along)
         with m.If(advance):
@@ -126,8 +141,10 @@ class Score(wiring.Component):
                 first.valid.eq(taken), first.ends.eq(taken & ends & row.last_word),
                 first.last.eq(row.last), first.double.eq(splits & ~second),
                 first.scale.eq(row.scale), first.value_scale.eq(row.value_scale),
-                *(to.eq(Array(pair)[self.bank]) for to, pair in zip(first.begin, self.begins)),
+                *(to.eq(self.begin(row, pair)) for to, pair in zip(first.begin, self.begins)),
             ]
+            if config.kv_code == "minmax":
+                m.d.sync += first.scale[:KV_ZERO_BITS].eq(0)
         final = first
         for stage in range(config.dot.latency):
             held = Signal(along, name=f"along_{stage}")
@@ -149,17 +166,24 @@ class Score(wiring.Component):
                          dot.advance.eq(advance), dot.pairs.eq(read.data), dot.codes.eq(codes)]
             term = Mux(final.double, Cat(C(0, 1), dot.magnitude),
                        Cat(dot.magnitude, dot.magnitude[-1]))
-            held = Signal(signed(config.sum_bits), name=f"sum_{n}") if symmetric else (
+            held = Signal(signed(config.sum_bits), name=f"sum_{n}") if halved else (
                 self.o.p.sums[n])
-            base = Mux(fresh, final.begin[n] if symmetric else 0, held)
+            base = Mux(fresh, final.begin[n] if halved else 0, held)
             flip = dot.negative
             total = (Cat(C(1, 1), base).as_signed()
                      + Cat(flip, term ^ flip.replicate(len(term))).as_signed())[1:]
             with m.If(advance & final.valid):
                 m.d.sync += held.eq(total)
-            if symmetric:
+            if halved:
                 m.d.comb += self.o.p.sums[n].eq(held >> 1)
         return m
+
+    def begin(self, row, pair):
+        """Return what a row's sum begins with, given minus its query's sum by bank."""
+        own = Array(pair)[self.bank]
+        if self.config.kv_code == "minmax":
+            own *= zero_step(self.config, row.scale, row.bos)
+        return own
 
     def holds(self, bank):
         """Return whether a bank holds queries."""

@@ -6,9 +6,12 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.config import WORD_BITS
+from golden_model.formats import KV_ZERO_BITS
 from golden_model.softmax_config import KV_EXPONENT_BITS, SoftmaxConfig
-from hw.attention.log_score import LogScore, kv_parts, later
+from hw.attention.log_score import LogScore, kv_parts
 from hw.attention.value_weight import ValueWeight
+from hw.attention.weighted_sum import weight_layout
+from hw.delay import later
 from hw.emit import once
 from hw.quant.scale_lanes import SMALL_FLOAT, ScaleLanes
 
@@ -51,7 +54,7 @@ class Softmax(wiring.Component):
         One a pass.
     i_ratio : :py:`In(stream.Signature(ArrayLayout(SMALL_FLOAT, queries)))`
         Codes to a unit of value weight: one a pass, taken with its last row.
-    o : :py:`Out(stream.Signature(StructLayout({"codes": unsigned(weight_bits)[queries]})))`
+    o : :py:`Out(stream.Signature(weight_layout(config, config.zeros)))`
         One a row.
     """
 
@@ -65,8 +68,7 @@ class Softmax(wiring.Component):
                 "scale": 16, "value_scale": 16, "last": 1}))),
             "o_total": Out(stream.Signature(total_layout(config))),
             "i_ratio": In(scales),
-            "o": Out(stream.Signature(data.StructLayout({
-                "codes": data.ArrayLayout(unsigned(config.weight_bits), config.queries)}))),
+            "o": Out(stream.Signature(weight_layout(config, config.zeros))),
         })
 
     def elaborate(self, platform):
@@ -105,6 +107,10 @@ class Softmax(wiring.Component):
         """Return a row's place in its part, and which part that is."""
         part = row[:self.part_bits]
         return row[self.part_bits:], [part == n for n in range(self.config.abreast)]
+
+    def without_zero(self, scale):
+        """Return a row's scale without its zero point, if it has one."""
+        return Cat(C(0, KV_ZERO_BITS), scale[KV_ZERO_BITS:]) if self.config.zeros else scale
 
     def store(self, m, platform, released):
         """First stage; return the strobe of a pass that is stored."""
@@ -186,6 +192,8 @@ class Softmax(wiring.Component):
             later(m, value, ahead, name, reset_less=False) for value, name in (
                 (valid, "done"), (ends, "done_last"), (from_bank, "done_bank"),
                 (there, "done_there")))
+        zeros = [later(m, entry.scale[:KV_ZERO_BITS], ahead, f"zero_{part}")
+                 for part, entry in enumerate(entries) if config.zeros]
         done_place = Signal(place)
         exponent = Array(self.exponent)[from_bank]
         with m.If(done):
@@ -194,6 +202,8 @@ class Softmax(wiring.Component):
             with m.If(done & (done_bank == n)):
                 m.d.comb += [port.eq(value) for write, mine in zip(writes, done_there)
                              for port, value in ((write.addr, done_place), (write.en, mine))]
+
+                m.d.comb += [write.data.scale.eq(zero) for write, zero in zip(writes, zeros)]
 
         together = config.weigh_latency - ahead - 1
         total, first = Signal(total_layout(config)), Signal(init=1)
@@ -211,7 +221,8 @@ class Softmax(wiring.Component):
                 weight = once(platform, ValueWeight, config.value_weight)
                 m.submodules[f"weight_{q}" + (f"_{part}" if config.abreast > 1 else "")] = weight
                 m.d.comb += [weight.z.eq(entry.words[q]), weight.largest.eq(largest),
-                             weight.scale.eq(entry.scale), weight.exponent.eq(exponent)]
+                             weight.scale.eq(self.without_zero(entry.scale)),
+                             weight.exponent.eq(exponent)]
                 for n, writes in enumerate(self.write):
                     with m.If(done & (done_bank == n)):
                         m.d.comb += writes[part].data.words[q].eq(weight.w)
@@ -262,6 +273,9 @@ class Softmax(wiring.Component):
         entry = Array([Array([read.data for read in reads])[from_part] for reads in self.read])[
             from_bank]
         m.d.comb += self.o.valid.eq(lanes[0].o.valid)
+        if config.zeros:
+            m.d.comb += self.o.p.zero.eq(later(m, entry.scale[:KV_ZERO_BITS], config.code.latency,
+                                               "zero", advance=lanes[0].i.ready))
         for q, lane in enumerate(lanes):
             m.submodules[f"code_{q}"] = lane
             m.d.comb += [lane.i.valid.eq(loaded), lane.i.p.y[0].eq(entry.words[q]),

@@ -13,7 +13,8 @@ from golden_model.softmax_config import (
     WEIGHT_BITS,
     ValueWeightConfig,
 )
-from hw.attention.log_score import kv_parts, later
+from hw.attention.log_score import kv_parts
+from hw.delay import later
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter
 

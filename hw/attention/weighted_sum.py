@@ -6,9 +6,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.attention_config import WeightedSumConfig
-from hw.attention.score import split_bos
+from golden_model.formats import KV_ZERO_BITS
+from hw.attention.score import split_bos, zero_step
 
-__all__ = ["WeightedSum", "value_layout"]
+__all__ = ["WeightedSum", "value_layout", "weight_layout"]
 
 
 def value_layout(config):
@@ -16,6 +17,14 @@ def value_layout(config):
     return data.StructLayout({
         "codes": data.ArrayLayout(unsigned(config.bos_bits), config.lanes),
         "bos": 1, "last_word": 1, "last": 1,
+    })
+
+
+def weight_layout(config, zeros):
+    """Weights of a row, one each head; with `zeros` its zero point too."""
+    return data.StructLayout({
+        "codes": data.ArrayLayout(unsigned(config.weight_bits), config.queries),
+        **({"zero": KV_ZERO_BITS} if zeros else {}),
     })
 
 
@@ -32,14 +41,15 @@ class WeightedSum(wiring.Component):
     that a lane adds to a register without a choice.  Rows of fewer words leave parts of a sum in
     several places of the ring, which are added on the way out.
 
-    Sums are those of mid-rise steps.  Symmetric ones are half of a step less one: the weights' own
-    sum is taken off on the way out, and half of what is left leaves.
+    Sums are those of mid-rise steps.  Symmetric ones are half of a step less one, min/max ones half
+    of a step less that of the row's zero point: the weights' own sum, in the second case each times
+    that step, is taken off on the way out, and half of what is left leaves.
 
     Members
     -------
     i_command : :py:`In(stream.Signature(StructLayout({"beats": ..., "words": ...})))`
         Beats of a head's sums, and words of a row, a divisor of ``max_words``.
-    i_weight : :py:`In(stream.Signature(StructLayout({"codes": unsigned(weight_bits)[queries]})))`
+    i_weight : :py:`In(stream.Signature(weight_layout(config, config.kv_code == "minmax")))`
         One for each row.
     i_row : :py:`In(stream.Signature(value_layout(config)))`
         ``ready`` depends combinationally on ``i_weight.valid``, and the other way round.
@@ -51,8 +61,7 @@ class WeightedSum(wiring.Component):
         self.config = config
         super().__init__({
             "i_command": In(stream.Signature(self.command)),
-            "i_weight": In(stream.Signature(data.StructLayout({
-                "codes": data.ArrayLayout(unsigned(config.weight_bits), config.queries)}))),
+            "i_weight": In(stream.Signature(weight_layout(config, config.kv_code == "minmax"))),
             "i_row": In(stream.Signature(value_layout(config))),
             "o": Out(stream.Signature(data.StructLayout({
                 "sums": data.ArrayLayout(signed(config.sum_bits), config.beat), "last": 1}))),
@@ -98,12 +107,15 @@ class WeightedSum(wiring.Component):
                     m.d.sync += [running.eq(0), ended.eq(1)]
 
         # Operands, multiples and choices, terms, sums.
-        total = data.ArrayLayout(config.sum_bits,
-                                 config.queries if config.kv_code == "symmetric" else 0)
+        minmax = config.kv_code == "minmax"
+        total = data.ArrayLayout(signed(config.sum_bits) if minmax else config.sum_bits,
+                                 config.queries if config.kv_code != "midrise" else 0)
         along = data.StructLayout({"valid": 1, "end": 1, "command": self.command,
                                    "weights": total})
         so_far = Signal(total)
-        for to, weight in zip(so_far, weights):
+        counted = [weight * zero_step(config, self.i_weight.p.zero, row.bos) if minmax else weight
+                   for weight in weights]
+        for to, weight in zip(so_far, counted):
             with m.If(self.i_weight.ready):
                 m.d.sync += to.eq(to + weight)
             with m.If(self.i_command.ready):
@@ -184,7 +196,7 @@ class WeightedSum(wiring.Component):
                          range(config.max_words)]
                 whole = sum(Mux(self.holds(slot, kept.words, word), part, 0)
                             for slot, part in enumerate(parts))
-                if config.kv_code == "symmetric":
+                if config.kv_code != "midrise":
                     whole = (whole - Array(map(Value.cast, weights))[head]) >> 1
                 m.d.sync += self.o.p.sums[lane].eq(whole)
             with m.If(group == groups - 1):

@@ -183,7 +183,7 @@ class AxiRead(wiring.Component):
     def receive(self, m, ledger, promise):
         """Put beats into the buffer, as many as each burst has."""
         config, bus = self.config, self.m_axi
-        # One of two places has no room for the second of two beats that come right after each other.
+        # With two places there is no room for the second of two beats in a row.
         m.submodules.buffer = buffer = ResetInserter(self.draining)(
             fifo.SyncFIFOBuffered(width=beat_layout(config).size,
                                   depth=max(config.buffer_beats, 3)))

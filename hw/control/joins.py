@@ -46,8 +46,11 @@ def attend(m, core):
     config, fields, attention = core.config, core.units.fields["attend"], core.attention
     array, rotation, products = core.array, core.rotation, core.products
     blocks = fields.n >> config.array.rows.bit_length() - 1
+    # Those of one KV head, if they come so.
+    queries = (fields.shared * config.attention.attention.queries if config.attention.grouped
+               else fields.heads)
     core.units.offer("rotation", rotation.i_command, attend={
-        "heads": fields.heads, "kv_heads": fields.kv_heads, "blocks": blocks})
+        "heads": queries, "kv_heads": fields.kv_heads, "blocks": blocks})
     core.units.offer("turns", core.rotations.i_read, attend={
         "passes": fields.heads + fields.kv_heads})
     m.d.comb += [

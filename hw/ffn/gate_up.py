@@ -6,6 +6,7 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.ffn_config import GateUpConfig
+from hw.delay import later
 from hw.ffn.gate_peak import GatePeak
 from hw.ffn.gate_scale import GateScale, constants_layout
 from hw.ffn.product_buffer import ProductBuffer, words_layout
@@ -202,11 +203,7 @@ class GateUp(wiring.Component):
         place = data.StructLayout({"index": head.index.shape(), "end": 1})
         here = Signal(place)
         m.d.comb += [here.index.eq(held.index), here.end.eq(held.end)]
-        for n in range(config.glu.latency):
-            later = Signal(place, name=f"place_{n}", reset_less=True)
-            with m.If(glu.i.ready):
-                m.d.sync += later.eq(here)
-            here = later
+        here = later(m, here, config.glu.latency, "place", advance=glu.i.ready)
         m.d.comb += [
             buffer.i.valid.eq(glu.o.valid), glu.o.ready.eq(buffer.i.ready),
             buffer.i.p.index.eq(here.index), buffer.i.p.end.eq(here.end),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.config import WORD_BITS
 from golden_model.vector_config import Relu2GluConfig
+from hw.delay import later
 from hw.ffn.squarer import Squarer
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter
@@ -49,17 +50,10 @@ class Relu2Glu(wiring.Component):
         m = Module()
         m.d.comb += self.i.ready.eq(advance := ~self.o.valid | self.o.ready)
 
-        def later(value, steps, name, *, reset_less=True):
-            for step in range(steps):
-                held = Signal(value.shape(), name=f"{name}_{step}", reset_less=reset_less)
-                with m.If(advance):
-                    m.d.sync += held.eq(value)
-                value = held
-            return value
-
-        m.d.comb += self.o.valid.eq(later(self.i.valid, config.latency, "valid", reset_less=False))
-        places = later(self.i.p.shift, 1 + config.squarer_latency + config.multiplier.latency,
-                       "places")
+        m.d.comb += self.o.valid.eq(later(m, self.i.valid, config.latency, "valid",
+                                          advance=advance, reset_less=False))
+        places = later(m, self.i.p.shift, 1 + config.squarer_latency + config.multiplier.latency,
+                       "places", advance=advance)
         for n in range(config.lanes):
             m.submodules[f"squarer_{n}"] = squarer = Squarer(config)
             m.submodules[f"multiplier_{n}"] = multiplier = Multiplier(config.multiplier)
@@ -74,7 +68,8 @@ class Relu2Glu(wiring.Component):
                 multiplier.advance.eq(advance),
                 # The operand's top bit is the square's absent sign.
                 multiplier.a.eq(squarer.square),
-                multiplier.b.eq(later(self.i.p.up[n], 1 + config.squarer_latency, f"up_{n}")),
+                multiplier.b.eq(later(m, self.i.p.up[n], 1 + config.squarer_latency, f"up_{n}",
+                                         advance=advance)),
                 shifter.advance.eq(advance),
                 shifter.value.eq(multiplier.product),
                 shifter.places.eq(places),

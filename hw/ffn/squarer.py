@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.vector_config import Relu2GluConfig
+from hw.delay import later, register
 
 __all__ = ["Squarer"]
 
@@ -42,19 +43,10 @@ class Squarer(wiring.Component):
         m.d.comb += self.square.eq(rows(m))
         return m
 
-    def register(self, m, value, name):
-        """Return `value` one step later."""
-        held = Signal(value.shape(), name=name, reset_less=True)
-        with m.If(self.advance):
-            m.d.sync += held.eq(value)
-        return held
-
     def inferred(self, m):
         """Return a square whose registers the synthesiser may move into DSP blocks."""
-        square = self.x * self.x
-        for stage in range(self.config.squarer_latency):
-            square = self.register(m, square, f"square_{stage}")
-        return square
+        return later(m, self.x * self.x, self.config.squarer_latency, "square",
+                     advance=self.advance)
 
     def term(self, digit, rest):
         """Return ``d * (8 * y + d)``, where y is `rest` and the carry that a negative d leaves."""
@@ -76,7 +68,7 @@ class Squarer(wiring.Component):
             total = self.term(bits[:3], rest) + high
             low, high, bits = Cat(low, total[:4]), total[4:].as_signed(), bits[2:]
             if row == config.squarer_rows - 1 or (row + 1) % config.rows_per_stage == 0:
-                low = self.register(m, low, f"low_{row}")
-                high = self.register(m, high, f"high_{row}")
-                bits = self.register(m, bits, f"bits_{row}")
+                low = register(m, low, f"low_{row}", advance=self.advance)
+                high = register(m, high, f"high_{row}", advance=self.advance)
+                bits = register(m, bits, f"bits_{row}", advance=self.advance)
         return Cat(low, high)[:len(self.square)]

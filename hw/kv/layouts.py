@@ -4,11 +4,15 @@
 from amaranth import *
 from amaranth.lib import data, enum
 
+from golden_model.formats import KV_SCALE_BIAS, KV_SCALE_FRACTION_BITS
 from golden_model.kv_config import CODE_BITS, ERRORS, SCALE_BITS, KvCacheConfig
+from golden_model.quant_config import MANTISSA_BITS
+from hw.quant.scale_lanes import SMALL_FLOAT
 
-__all__ = ["ERROR_LAYOUT", "Events", "Operation", "address_layout", "append_layout", "codes_layout",
-           "control_layout", "geometry_layout", "key_word_layout", "read_layout", "row_word_layout",
-           "value_word_layout", "walk_layout", "word_layout", "write_layout"]
+__all__ = ["ERROR_LAYOUT", "ROW_SCALE", "Events", "Operation", "RowFormat", "address_layout",
+           "append_layout", "codes_layout", "control_layout", "geometry_layout", "key_word_layout",
+           "kv_scale", "read_layout", "row_word_layout", "value_word_layout", "walk_layout",
+           "word_layout", "write_layout"]
 
 ERROR_LAYOUT = data.StructLayout(dict.fromkeys(ERRORS, 1))
 """Sticky errors; see :data:`golden_model.kv_config.ERRORS`."""
@@ -133,3 +137,32 @@ def write_layout(config: KvCacheConfig):
     """One word to write, and on a row's last word its scale."""
     return data.StructLayout({"at": address_layout(config), "codes": codes_layout(config),
                               "scale": SCALE_BITS})
+
+
+ROW_SCALE = data.StructLayout({"scale": SMALL_FLOAT, "kv": 16})
+"""A head's scale, and what a row is stored with: it as a KV scale, of min/max codes with the zero
+point in the lowest `KV_ZERO_BITS` bits."""
+
+
+class RowFormat(enum.Enum, shape=unsigned(2)):
+    """Code of a head: signed absmax of a query; one of three of a key or value."""
+
+    QUERY = 0
+    MIDRISE = 1
+    SYMMETRIC = 2
+    MINMAX = 3
+
+
+def kv_scale(scale, spare=0):
+    """KV scale nearest to a small float, ties to even, saturated; what is too small is zero.
+
+    Its lowest `spare` bits are left out.
+    """
+    places = MANTISSA_BITS - 1 - KV_SCALE_FRACTION_BITS
+    dropped = places + spare
+    mantissa = scale.m[dropped:-1]
+    up = scale.m[dropped - 1] & (scale.m[:dropped - 1].any() | scale.m[dropped])
+    # Rounding up carries into the exponent by itself.
+    code = Cat(mantissa, scale.e + (KV_SCALE_BIAS + places)).as_signed() + up
+    most = 0xFFFF >> spare
+    return Mux((code < 0) | ~scale.m[-1], 0, Mux(code > most, most, code[:16 - spare]))

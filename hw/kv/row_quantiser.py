@@ -2,32 +2,21 @@
 """Codes and scale of one head's query, key or value."""
 
 from amaranth import *
-from amaranth.lib import data, enum, memory, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.config import WORD_BITS
-from golden_model.formats import KV_SCALE_BIAS, KV_SCALE_FRACTION_BITS
+from golden_model.formats import KV_ZERO_BITS
 from golden_model.kv_row_config import RowQuantiserConfig
 from golden_model.quant_config import MANTISSA_BITS
+from hw.kv.layouts import ROW_SCALE, RowFormat, kv_scale
 from hw.quant.multiplier import Multiplier
 from hw.quant.quick_float_unit import QuickFloatUnit
 from hw.quant.rounding_shifter import RoundingShifter
 from hw.quant.scale_lanes import SMALL_FLOAT
 from hw.quant.small_float_unit import Operation
 
-__all__ = ["SCALE", "RowFormat", "RowQuantiser", "command_layout"]
-
-SCALE = data.StructLayout({"scale": SMALL_FLOAT, "kv": 16})
-"""A head's scale, and the same rounded to a KV scale, which is what a row is stored with."""
-
-
-class RowFormat(enum.Enum, shape=unsigned(2)):
-    """Code of a head: signed absmax of a query; mid-rise or symmetric of a key or value."""
-
-    QUERY = 0
-    MIDRISE = 1
-    SYMMETRIC = 2
-
+__all__ = ["RowFormat", "RowQuantiser", "command_layout"]
 
 def command_layout(config: RowQuantiserConfig):
     """Payload of ``i_command``: what the next head is."""
@@ -37,24 +26,17 @@ def command_layout(config: RowQuantiserConfig):
     })
 
 
-def largest_code(kind):
+def largest_code(config, kind):
     """Return the largest step of a key or value, or code of a query, as a small float."""
     ones, most = Signal.like(kind.bits), Signal(SMALL_FLOAT)
+    signed_code = kind.format != RowFormat.MIDRISE
+    if config.minmax:
+        signed_code &= kind.format != RowFormat.MINMAX
     return most, [
-        ones.eq(kind.bits - (kind.format != RowFormat.MIDRISE)),
+        ones.eq(kind.bits - signed_code),
         most.m.eq(Cat(ones > MANTISSA_BITS - 1 - bit for bit in range(MANTISSA_BITS))),
         most.e.eq(ones - MANTISSA_BITS),
     ]
-
-
-def kv_scale(scale):
-    """KV scale nearest to a small float, ties to even, saturated; what is too small is zero."""
-    dropped = MANTISSA_BITS - 1 - KV_SCALE_FRACTION_BITS
-    mantissa = scale.m[dropped:-1]
-    up = scale.m[dropped - 1] & (scale.m[:dropped - 1].any() | scale.m[dropped])
-    # Rounding up carries into the exponent by itself.
-    code = Cat(mantissa, scale.e + (KV_SCALE_BIAS + dropped)).as_signed() + up
-    return Mux((code < 0) | ~scale.m[-1], 0, Mux(code > 0xFFFF, 0xFFFF, code[:16]))
 
 
 class RowQuantiser(wiring.Component):
@@ -64,6 +46,10 @@ class RowQuantiser(wiring.Component):
     while its largest magnitude is taken.  The levels are divided by that of the next.  The third's
     codes leave at a beat a cycle, and beside them its scale is made.  A code needs no saturation:
     rounding errors of the ratio are far below half a code.
+
+    With ``config.minmax`` a head's range may also be that from its least word to its largest, both
+    taken with zero; its zero point is made between ratio and codes, which are limited, as both
+    roundings may go up.
 
     Heads of one length take ``config.interval`` cycles each, and one alone ``config.head_latency``
     from its last word to its first codes; the quick small-float units of the ratio and of the scale
@@ -79,7 +65,7 @@ class RowQuantiser(wiring.Component):
     o : :py:`Out(stream.Signature(StructLayout({"codes": signed(code_bits + 1)[P], "last": 1})))`
         Signed codes of a query; 0 up to ``2**bits - 1`` of keys and values.  Lanes past `n` mean
         nothing.
-    o_scale : :py:`Out(stream.Signature(SCALE))`
+    o_scale : :py:`Out(stream.Signature(ROW_SCALE))`
         One a head, in the order of the codes: of a query's code, or of a step of a key or value.
     """
 
@@ -91,7 +77,7 @@ class RowQuantiser(wiring.Component):
             "o": Out(stream.Signature(data.StructLayout({
                 "codes": data.ArrayLayout(signed(config.code_bits + 1), config.lanes), "last": 1,
             }))),
-            "o_scale": Out(stream.Signature(SCALE)),
+            "o_scale": Out(stream.Signature(ROW_SCALE)),
         })
 
     def elaborate(self, platform):
@@ -99,6 +85,12 @@ class RowQuantiser(wiring.Component):
         m = Module()
         kind = Signal(self.i_command.p.shape(), reset_less=True)  # of the head that comes in
         top = Signal(WORD_BITS, reset_less=True)
+        if config.minmax:
+            # The magnitude of its least word, if negative; of the head that is divided next the
+            # ratio and the zero point, and the latter of the one that is coded.
+            self.lowest = Signal(WORD_BITS, reset_less=True)
+            self.quotient = Signal(SMALL_FLOAT, reset_less=True)
+            self.found, self.zero = (Signal(KV_ZERO_BITS, name=name) for name in ("found", "zero"))
         ready, take, start, coding, scaling = (Signal(name=name) for name in (
             "ready", "take", "start", "coding", "scaling"))
 
@@ -121,30 +113,45 @@ class RowQuantiser(wiring.Component):
         m.d.comb += [write.addr.eq(Cat(beat, bank)), write.en.eq(accepted),
                      write.data.eq(self.i.payload)]
 
-        values = [Signal(WORD_BITS, name=f"magnitude_{lane}", reset_less=True)
-                  for lane in range(config.lanes)]
-        for lane, value in enumerate(values):
-            x = self.i.payload[lane]
-            m.d.sync += value.eq(((x ^ x[-1].replicate(WORD_BITS)) + x[-1])
-                                 & (left > lane).replicate(WORD_BITS))
+        # Largest magnitudes: of all words, or apart of those below zero and the others.
+        most = {"": top} if not config.minmax else {
+            "_above": Signal(WORD_BITS, name="highest", reset_less=True), "_below": self.lowest}
+        trees = {name: [Signal(WORD_BITS, name=f"magnitude_{lane}{name}", reset_less=True)
+                        for lane in range(config.lanes)] for name in most}
+        for name, values in trees.items():
+            for lane, value in enumerate(values):
+                x = self.i.payload[lane]
+                counts = left > lane
+                if name:
+                    counts &= x[-1] if name == "_below" else ~x[-1]
+                m.d.sync += value.eq(((x ^ x[-1].replicate(WORD_BITS)) + x[-1])
+                                     & counts.replicate(WORD_BITS))
         valid = Signal()
         m.d.sync += valid.eq(accepted)
         for level in range(config.tree_levels):
-            held = [Signal(WORD_BITS, name=f"peak_{level}_{n}", reset_less=True)
-                    for n in range((len(values) + 1) // 2)]
-            pairs = [Mux(a > b, a, b) for a, b in zip(values[0::2], values[1::2])]
-            m.d.sync += [to.eq(value) for to, value in zip(held, pairs + values[len(values) & ~1:])]
+            for name, values in trees.items():
+                held = [Signal(WORD_BITS, name=f"peak_{level}_{n}{name}", reset_less=True)
+                        for n in range((len(values) + 1) // 2)]
+                pairs = [Mux(a > b, a, b) for a, b in zip(values[0::2], values[1::2])]
+                m.d.sync += [to.eq(value) for to, value in zip(
+                    held, pairs + values[len(values) & ~1:])]
+                trees[name] = held
             after = Signal(name=f"valid_{level}")
             m.d.sync += after.eq(valid)
-            values, valid = held, after
-        with m.If(valid & (values[0] > top)):
-            m.d.sync += top.eq(values[0])
+            valid = after
+        for name, found in most.items():
+            with m.If(valid & (trees[name][0] > found)):
+                m.d.sync += found.eq(trees[name][0])
+        if config.minmax:
+            high, low = most.values()
+            m.d.sync += top.eq(Mux(kind.format == RowFormat.MINMAX, high + low,
+                                   Mux(high > low, high, low)))
 
         with m.FSM():
             with m.State("COMMAND"):
                 m.d.comb += self.i_command.ready.eq(1)
                 m.d.sync += [kind.eq(self.i_command.payload), left.eq(self.i_command.p.n),
-                             beat.eq(0), top.eq(0)]
+                             beat.eq(0), *(found.eq(0) for found in most.values())]
                 with m.If(self.i_command.valid):
                     m.next = "LOAD"
             with m.State("LOAD"):
@@ -166,12 +173,14 @@ class RowQuantiser(wiring.Component):
 
     def divide(self, m, kind, top, ready, take, start, free):
         """Divide the levels by the peak; return head, peak and ratio, as of and after `start`."""
-        m.submodules.ratio = unit = QuickFloatUnit(self.config.ratio_unit)
+        config = self.config
+        m.submodules.ratio = unit = QuickFloatUnit(config.ratio_unit)
         head = Signal(kind.shape(), reset_less=True)
         peak, ratio = (Signal(SMALL_FLOAT, name=name, reset_less=True)
                        for name in ("peak", "ratio"))
-        most, statements = largest_code(head)
+        most, statements = largest_code(config, head)
         m.d.comb += [*statements, unit.i.p.n.eq(top), unit.i.p.a.eq(most), unit.i.p.b.eq(peak)]
+        made = self.find_zero(m, take, unit.o) if config.minmax else None
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [unit.i.valid.eq(ready), take.eq(ready & unit.i.ready),
@@ -187,12 +196,46 @@ class RowQuantiser(wiring.Component):
             with m.State("DIVIDE"):
                 m.d.comb += [unit.i.valid.eq(1), unit.i.p.operation.eq(Operation.DIV)]
                 m.next = "RATIO"
-            with m.State("RATIO"):
-                m.d.comb += [unit.o.ready.eq(free), start.eq(unit.o.valid & free)]
-                with m.If(start):
-                    m.d.sync += ratio.eq(unit.o.p)
-                    m.next = "IDLE"
+            if config.minmax:
+                with m.State("RATIO"):
+                    m.d.comb += unit.o.ready.eq(1)
+                    with m.If(unit.o.valid):
+                        m.next = "ZERO"
+                with m.State("ZERO"):
+                    m.d.comb += start.eq(made & free)
+                    with m.If(start):
+                        m.d.sync += [ratio.eq(self.quotient), self.zero.eq(self.found)]
+                        m.next = "IDLE"
+            else:
+                with m.State("RATIO"):
+                    m.d.comb += [unit.o.ready.eq(free), start.eq(unit.o.valid & free)]
+                    with m.If(start):
+                        m.d.sync += ratio.eq(unit.o.p)
+                        m.next = "IDLE"
         return head, peak, ratio
+
+    def find_zero(self, m, take, ratio):
+        """Multiply a head's least word by its ratio; return whether that is done."""
+        config = self.config
+        latency = config.multiplier.latency + config.shifter.latency
+        lowest, left = Signal(signed(WORD_BITS), reset_less=True), Signal(range(latency + 1))
+        m.submodules.zero_multiplier = multiplier = Multiplier(config.multiplier)
+        m.submodules.zero_shifter = shifter = RoundingShifter(config.shifter)
+        quotient, rounded = self.quotient, Signal(KV_ZERO_BITS)
+        with m.If(take):
+            m.d.sync += lowest.eq(-self.lowest)
+        with m.If(left != 0):
+            m.d.sync += left.eq(left - 1)
+        with m.If(ratio.valid & ratio.ready):
+            m.d.sync += [quotient.eq(ratio.p), left.eq(latency)]
+        m.d.comb += [
+            multiplier.advance.eq(1), multiplier.a.eq(lowest), multiplier.b.eq(quotient.m),
+            shifter.advance.eq(1), shifter.value.eq(multiplier.product),
+            shifter.places.eq((-quotient.e - config.shifter.fraction_bits)[:6]),
+            rounded.eq(shifter.window + (shifter.half & (shifter.sticky | shifter.window[0]))),
+            self.found.eq(-rounded),
+        ]
+        return left == 0
 
     def scale(self, m, head, peak, start, scaling):
         """Make a head's scale from `start` on; a query's peak is divided first, a row's last."""
@@ -200,9 +243,15 @@ class RowQuantiser(wiring.Component):
         kind, value = Signal(head.shape(), reset_less=True), Signal(SMALL_FLOAT, reset_less=True)
         second, last = Signal(), Signal()
         free = ~self.o_scale.valid | self.o_scale.ready
-        most, statements = largest_code(kind)
-        m.d.comb += [*statements, self.o_scale.p.kv.eq(kv_scale(self.o_scale.p.scale)),
-                     unit.i.p.a.eq(value),
+        most, statements = largest_code(self.config, kind)
+        stored = kv_scale(self.o_scale.p.scale)
+        if self.config.minmax:
+            minmax, zero = Signal(), Signal(KV_ZERO_BITS, name="stored_zero")
+            coarse = Cat(zero, kv_scale(self.o_scale.p.scale, KV_ZERO_BITS))
+            stored = Mux(minmax, coarse, stored)
+            with m.If(last):
+                m.d.sync += [minmax.eq(kind.format == RowFormat.MINMAX), zero.eq(self.zero)]
+        m.d.comb += [*statements, self.o_scale.p.kv.eq(stored), unit.i.p.a.eq(value),
                      # Means nothing here, but Icarus leaves constant parts of a payload unknown.
                      unit.i.p.n.eq(value.m)]
         with m.If(second == (kind.format == RowFormat.QUERY)):
@@ -250,17 +299,24 @@ class RowQuantiser(wiring.Component):
 
         # The levels over a magnitude are no more than the levels: the exponent is negative.
         along = data.StructLayout({"valid": 1, "last": 1, "midrise": 1, "offset": config.code_bits,
-                                   "places": 7})
+                                   "places": 7,
+                                   **({"most": config.code_bits} if config.minmax else {})})
         midrise = kind.format == RowFormat.MIDRISE
+        offset = Mux(kind.format == RowFormat.QUERY, 0, (1 << kind.bits >> 1) - midrise)
+        if config.minmax:
+            minmax = kind.format == RowFormat.MINMAX
+            offset = Mux(minmax, self.zero, offset)
         factor = Signal.like(ratio.m, reset_less=True)
         pipe = [Signal(along, name=f"along_{n}") for n in range(config.latency)]
+        if config.minmax:
+            with m.If(advance):
+                m.d.sync += pipe[0].most.eq(Mux(minmax, (1 << kind.bits) - 1, 0))
         with m.If(advance):
             m.d.sync += [
                 factor.eq(ratio.m), pipe[0].valid.eq(reading), pipe[0].last.eq(last),
                 pipe[0].midrise.eq(midrise),
                 pipe[0].places.eq((midrise - ratio.e - config.shifter.fraction_bits)[:6]),
-                pipe[0].offset.eq(Mux(kind.format == RowFormat.QUERY, 0,
-                                      (1 << kind.bits >> 1) - midrise)),
+                pipe[0].offset.eq(offset),
                 *(to.eq(value) for to, value in zip(pipe[1:], pipe)),
             ]
         m.d.comb += [self.o.valid.eq(pipe[-1].valid), self.o.p.last.eq(pipe[-1].last)]
@@ -279,5 +335,8 @@ class RowQuantiser(wiring.Component):
             # rounding, so that ties are the integers and the odd ones of them go down.
             up = Mux(rounded.midrise, ~odd | some, shifter.half & (shifter.sticky | odd))
             total = Cat(C(1, 1), shifter.window).as_signed() + Cat(up, rounded.offset)
+            code = total[1:].as_signed()
+            if config.minmax:
+                code = Mux((rounded.most != 0) & (code > rounded.most), rounded.most, code)
             with m.If(advance):
-                m.d.sync += self.o.p.codes[lane].eq(total[1:].as_signed())
+                m.d.sync += self.o.p.codes[lane].eq(code)

@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.quant_config import MultiplierConfig
+from hw.delay import later, register
 
 __all__ = ["Multiplier"]
 
@@ -43,19 +44,9 @@ class Multiplier(wiring.Component):
         m.d.comb += self.product.eq(rows(m))
         return m
 
-    def register(self, m, value, name):
-        """Return `value` one step later."""
-        held = Signal(value.shape(), name=name, reset_less=True)
-        with m.If(self.advance):
-            m.d.sync += held.eq(value)
-        return held
-
     def inferred(self, m):
         """Return a product whose registers the synthesiser may move into DSP blocks."""
-        product = self.a * self.b
-        for stage in range(self.config.latency):
-            product = self.register(m, product, f"product_{stage}")
-        return product
+        return later(m, self.a * self.b, self.config.latency, "product", advance=self.advance)
 
     def booth(self, m):
         """Return the product of radix-4 rows, the lowest digit of `b` first."""
@@ -72,9 +63,9 @@ class Multiplier(wiring.Component):
             total = total[1:config.a_bits + 3]
             low, high, digits = Cat(low, total[:2]), total[2:].as_signed(), digits[2:]
             if row == config.rows - 1 or row % config.rows_per_stage == config.rows_per_stage - 1:
-                low = self.register(m, low, f"low_{row}")
-                high = self.register(m, high, f"high_{row}")
+                low = register(m, low, f"low_{row}", advance=self.advance)
+                high = register(m, high, f"high_{row}", advance=self.advance)
                 if row < config.rows - 1:
-                    a = self.register(m, a, f"a_{row}")
-                    digits = self.register(m, digits, f"digits_{row}")
+                    a = register(m, a, f"a_{row}", advance=self.advance)
+                    digits = register(m, digits, f"digits_{row}", advance=self.advance)
         return Cat(low, high)[:len(self.product)]

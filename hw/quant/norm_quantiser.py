@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.config import WORD_BITS
 from golden_model.quant_config import MANTISSA_BITS, NormQuantiserConfig
+from hw.delay import delayed
 from hw.quant.code_encoder import CodeEncoder, Format
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter
@@ -151,13 +152,7 @@ class NormQuantiser(wiring.Component):
 
     def later(self, m, value, name, steps):
         """Return a value 0 to `steps` moves of the pipeline later."""
-        chain = [value]
-        for step in range(steps):
-            chain.append(held := Signal(value.shape(), name=f"{name}_{step}",
-                                        reset_less=len(value) > 1))
-            with m.If(self.advance):
-                m.d.sync += held.eq(chain[step])
-        return chain
+        return delayed(m, value, steps, name, advance=self.advance, reset_less=len(value) > 1)
 
     def lanes(self, m, operands, mantissa, power):
         """Build the lanes; return their magnitudes and, in the first pass, their squares."""

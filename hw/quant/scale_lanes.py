@@ -6,6 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.quant_config import EXPONENT_BITS, MANTISSA_BITS, ScaleLanesConfig
+from hw.delay import later
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter
 
@@ -45,26 +46,20 @@ class ScaleLanes(wiring.Component):
         m = Module()
         m.d.comb += self.i.ready.eq(advance := ~self.o.valid | self.o.ready)
 
-        def later(value, steps, name, *, reset_less=True):
-            for step in range(steps):
-                held = Signal(value.shape(), name=f"{name}_{step}", reset_less=reset_less)
-                with m.If(advance):
-                    m.d.sync += held.eq(value)
-                value = held
-            return value
-
         operands = Signal(self.i.payload.shape(), reset_less=True)
         with m.If(advance):
             m.d.sync += operands.eq(self.i.payload)
-        m.d.comb += self.o.valid.eq(later(self.i.valid, config.latency, "valid", reset_less=False))
+        m.d.comb += self.o.valid.eq(later(m, self.i.valid, config.latency, "valid",
+                                          advance=advance, reset_less=False))
 
         # A mantissa is at least 2**15: scales above this exponent saturate all but zero.
         places = Signal(signed(max(EXPONENT_BITS, config.shift_bits) + 2))
         m.d.comb += places.eq(config.out_bits - MANTISSA_BITS - operands.scale.e - operands.shift)
         huge, tiny = places < 0, places >= 64
         amount = Cat(places[:6] & ~huge.replicate(6), tiny & ~huge)
-        amount = later(amount, config.multiplier.latency, "amount")
-        huge = later(huge, config.multiplier.latency + config.shifter.latency, "huge")
+        amount = later(m, amount, config.multiplier.latency, "amount", advance=advance)
+        huge = later(m, huge, config.multiplier.latency + config.shifter.latency, "huge",
+                     advance=advance)
 
         for n in range(config.lanes):
             m.submodules[f"multiplier_{n}"] = multiplier = Multiplier(config.multiplier)

@@ -6,6 +6,7 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.batch_config import BatchGatherConfig
+from hw.delay import later
 from hw.mac.ternary_dot import TernaryDot
 from hw.mac.trit_unpacker import TritUnpacker
 from hw.sparse.batch_product import lowest
@@ -150,11 +151,7 @@ class BatchGather(wiring.Component):
             dot.i.p.w.eq(trits), dot.i.p.x.eq(read.data), dot.i.valid.eq(valid),
             dot.o.ready.eq(~self.o.valid | self.o.ready),
         ]
-        for n in range(config.dot.latency):
-            later = Signal(beat, name=f"beat_{n}", reset_less=True)
-            with m.If(advance):
-                m.d.sync += later.eq(now)
-            now = later
+        now = later(m, now, config.dot.latency, "beat", advance=advance)
 
         totals = Signal(data.ArrayLayout(signed(config.sum_bits), config.batch), reset_less=True)
         total = Signal(signed(config.sum_bits))

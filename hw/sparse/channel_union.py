@@ -74,8 +74,9 @@ class ChannelUnion(wiring.Component):
 
         heads = [self.list(m, number, token == number, count, priming, leave)
                  for number in range(config.batch)]
-        index, some = C(0), C(0)
-        for there, head, _ in heads:
+        (some, first, _), *others = heads
+        index = first.index
+        for there, head, _ in others:
             index = Mux(there & (~some | (head.index < index)), head.index, index)
             some = some | there
         m.d.comb += [self.o.p.index.eq(index), self.o.p.end.eq(~some)]

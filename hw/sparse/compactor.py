@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compaction: several codes a beat in, one kept (index, code) a cycle out."""
+"""Compaction: several codes a beat in, kept (index, code) pairs out, one or more a cycle."""
 
 from amaranth import *
 from amaranth.lib import data, fifo, stream, wiring
@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.sparse_config import CompactorConfig
 
-__all__ = ["Compactor", "channel_layout", "group_layout"]
+__all__ = ["Compactor", "channel_layout", "channels_layout", "group_layout"]
 
 
 def group_layout(config: CompactorConfig):
@@ -24,19 +24,36 @@ def channel_layout(max_n: int):
     return data.StructLayout({"index": range(max_n), "code": signed(8), "end": 1})
 
 
+def channels_layout(config: CompactorConfig):
+    """Payload of ``o``: one compacted element, or up to ``config.emit`` of them.
+
+    Of several, those whose bit of `valid` is set are there, the lowest bits first; the beat with
+    `end` set follows the last and holds none.
+    """
+    if config.emit == 1:
+        return channel_layout(config.max_n)
+    return data.StructLayout({
+        "channels": data.ArrayLayout(data.StructLayout({"index": range(config.max_n),
+                                                        "code": signed(8)}), config.emit),
+        "valid": config.emit,
+        "end": 1,
+    })
+
+
 class Compactor(wiring.Component):
     """Kept codes of a vector with their indices, in index order, then an end marker.
 
     Takes a beat a cycle while fewer than ``config.queue`` beats with something to emit wait; a beat
-    without takes no room.  Emits an element a cycle as long as one is there: from the cycle after
-    its beat was taken, no bubbles.  ``i.ready`` and ``o.valid`` are registered.
+    without takes no room.  Emits in each cycle as long as something is there, from the cycle after
+    its beat was taken, without bubbles: up to ``config.emit`` elements of one beat.  ``i.ready``
+    and ``o.valid`` are registered.
 
     Members
     -------
     i : :py:`In(stream.Signature(group_layout(config)))`
         Lane l of beat b is element ``b * lanes + l``; `last` ends the vector.  Lanes past the
         vector's end must not be marked as kept.
-    o : :py:`Out(stream.Signature(channel_layout(config.max_n)))`
+    o : :py:`Out(stream.Signature(channels_layout(config)))`
         Elements, then one beat with `end` set whose index and code mean nothing.
     """
 
@@ -44,7 +61,7 @@ class Compactor(wiring.Component):
         self.config = config
         super().__init__({
             "i": In(stream.Signature(group_layout(config))),
-            "o": Out(stream.Signature(channel_layout(config.max_n))),
+            "o": Out(stream.Signature(channels_layout(config))),
         })
 
     def elaborate(self, platform):
@@ -77,18 +94,14 @@ class Compactor(wiring.Component):
 
         head = data.View(entry, queue.r_data)
         pending = Signal(lanes)
-        rest = Signal(lanes)  # what stays pending after this cycle's element
         done = Signal(lanes)
-        lane = Signal(range(lanes))
-        m.d.comb += [pending.eq(head.keep & ~done), rest.eq(pending & (pending - 1))]
-        for n in reversed(range(lanes)):
-            with m.If(pending[n]):
-                m.d.comb += [lane.eq(n), self.o.p.code.eq(head.codes[n])]
-        m.d.comb += [
-            self.o.valid.eq(queue.r_rdy),
-            self.o.p.index.eq(Cat(lane, head.beat) if lanes > 1 else head.beat),
-            self.o.p.end.eq(~pending.any()),
-        ]
+        m.d.comb += [pending.eq(head.keep & ~done), self.o.valid.eq(queue.r_rdy),
+                     self.o.p.end.eq(~pending.any())]
+        rest = pending  # at last what stays pending after this cycle's elements
+        for place, channel in enumerate([self.o.p] if self.config.emit == 1 else self.o.p.channels):
+            if self.config.emit > 1:
+                m.d.comb += self.o.p.valid[place].eq(rest.any())
+            rest = self.take(m, rest, head, channel, place)
         with m.If(self.o.valid & self.o.ready):
             with m.If(rest.any() | (head.last & ~self.o.p.end)):
                 m.d.sync += done.eq(~rest)
@@ -97,3 +110,14 @@ class Compactor(wiring.Component):
                 m.d.sync += done.eq(0)
 
         return m
+
+    def take(self, m, pending, head, channel, place):
+        """Put the first pending lane on `channel`; return the others."""
+        lanes = self.config.lanes
+        lane, rest = Signal(range(lanes), name=f"lane_{place}"), Signal(lanes, name=f"rest_{place}")
+        m.d.comb += [rest.eq(pending & (pending - 1)),
+                     channel.index.eq(Cat(lane, head.beat) if lanes > 1 else head.beat)]
+        for n in reversed(range(lanes)):
+            with m.If(pending[n]):
+                m.d.comb += [lane.eq(n), channel.code.eq(head.codes[n])]
+        return rest

@@ -6,6 +6,7 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.sparse_config import RowGatherConfig
+from hw.delay import later
 from hw.mac.ternary_dot import TernaryDot
 from hw.mac.trit_unpacker import TritUnpacker
 
@@ -130,11 +131,7 @@ class RowGather(wiring.Component):
             dot.i.p.w.eq(trits), dot.i.p.x.eq(read.data), dot.i.valid.eq(valid),
             dot.o.ready.eq(~self.o.valid | self.o.ready),
         ]
-        for n in range(config.dot.latency):
-            later = Signal(place, name=f"place_{n}", reset_less=True)
-            with m.If(advance):
-                m.d.sync += later.eq(here)
-            here = later
+        here = later(m, here, config.dot.latency, "place", advance=advance)
 
         total = Signal(signed(config.sum_bits), reset_less=True)
         with m.If(dot.o.ready):

@@ -32,7 +32,8 @@ class SparseProduct(wiring.Component):
     came before: no pattern of indices conflicts, and one or two blocks are as fast as many.  A zero
     code costs nothing but its cycle on ``i``.  The last channel's sums leave as they are made, so
     there is no drain, and the next vector may follow without a gap.  A vector without channels
-    gives zeros, in ``blocks`` cycles.
+    gives zeros, in ``blocks`` cycles.  So any pattern of n channels and M outputs takes ``n * M /
+    width`` cycles and a fixed latency, if `width` divides M; if not, the last beat is padded.
 
     :mod:`golden_model.sparse.sparse_product` gives the cycle of every transfer.  The pipeline of
     beats stalls as a whole while ``o`` holds sums that are not accepted; ``i.ready`` depends on

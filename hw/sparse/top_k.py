@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.sparse_config import TopKConfig
 from hw.mac.trit_unpacker import table
 from hw.sparse.block_select import BlockSelect
-from hw.sparse.compactor import Compactor, channel_layout
+from hw.sparse.compactor import Compactor, channels_layout
 from hw.sparse.histogram_select import HistogramSelect
 
 __all__ = ["TopK", "command_layout", "mask_layout"]
@@ -50,9 +50,12 @@ class TopK(wiring.Component):
 
     A vector is loaded at a beat a cycle while histograms of its magnitudes are taken; the mask
     follows after ``config.latency`` cycles at a beat a cycle, whatever the codes are, but not ahead
-    of the compacted elements (one a cycle, ``config.queue`` beats of slack).  With ``mask_only``
-    none are emitted, and nothing but ``o_mask`` holds the mask back.  In block mode blocks are
-    selected one after the other while the vector is loaded.
+    of the compacted elements (up to ``config.emit`` of a beat a cycle, ``config.queue`` beats of
+    slack).  So all has left ``2 n / P + 64`` cycles after loading, whatever is kept, if `emit` is
+    half of the lanes, and ``K + n / P + 64`` cycles after it if `emit` is one, as it is where the
+    reader takes one a cycle.  With ``mask_only`` none are emitted, and nothing but ``o_mask`` holds
+    the mask back.  In block mode blocks are selected one after the other while the vector is
+    loaded.
     :mod:`golden_model.sparse.top_k_cycles` gives the cycle of every transfer.
 
     One vector is in work at a time: a command is taken after the mask of the one before.
@@ -68,7 +71,7 @@ class TopK(wiring.Component):
         ``ceil(count / lanes)`` beats; what lies past the vector's end does not matter.
     o_mask : :py:`Out(stream.Signature(mask_layout(config)))`
         One bit an element; bits past the vector's end are 0.
-    o : :py:`Out(stream.Signature(channel_layout(config.max_n)))`
+    o : :py:`Out(stream.Signature(channels_layout(config.compactor)))`
         Kept elements in index order, then one beat with `end` set.
     """
 
@@ -78,7 +81,7 @@ class TopK(wiring.Component):
             "i_command": In(stream.Signature(command_layout(config))),
             "i": In(stream.Signature(data.ArrayLayout(signed(8), config.lanes))),
             "o_mask": Out(stream.Signature(mask_layout(config))),
-            "o": Out(stream.Signature(channel_layout(config.max_n))),
+            "o": Out(stream.Signature(channels_layout(config.compactor))),
         })
 
     def elaborate(self, platform):

@@ -13,7 +13,7 @@ __all__ = ["Rotation", "turns_layout"]
 
 
 class Part(enum.Enum, shape=unsigned(2)):
-    """Which heads come, in this order."""
+    """Which heads come, in this order; with ``config.grouped`` again for each KV head."""
 
     KEYS = 0
     VALUES = 1
@@ -41,8 +41,8 @@ class Rotation(wiring.Component):
     Members
     -------
     i_command : :py:`In(stream.Signature(StructLayout({"heads", "kv_heads", "blocks"})))`
-        Heads of queries, of keys and of values, and beats of a head, a multiple of
-        ``config.parts``.  Accepted with the last sums.
+        Heads of queries, with ``config.grouped`` those of one KV head, of keys and of values, and
+        beats of a head, a multiple of ``config.parts``.  Accepted with the last sums.
     i : :py:`In(stream.Signature(ArrayLayout(signed(sum_bits), rows)))`
     i_turns : :py:`In(stream.Signature(turns_layout(config)))`
         For each head of keys and of queries those of its beats.
@@ -82,15 +82,24 @@ class Rotation(wiring.Component):
                 rope.i.p.cos[n].eq(Mux(still, 1 << config.rope.dropped_bits, turn.cos)),
                 rope.i.p.sin[n].eq(Mux(still, 0, turn.sin)),
             ]
+        others = 1 if config.grouped else command.kv_heads
+        if config.grouped:
+            group = Signal(range(config.max_heads + 1))
         with m.If(taken):
             m.d.sync += block.eq(block + 1)
             with m.If(block + 1 == command.blocks):
                 m.d.sync += [block.eq(0), head.eq(head + 1)]
-                with m.If(head + 1 == Mux(part == Part.QUERIES, command.heads, command.kv_heads)):
+                with m.If(head + 1 == Mux(part == Part.QUERIES, command.heads, others)):
                     m.d.sync += [head.eq(0), part.eq(part.as_value() + 1)]
                     with m.If(part == Part.QUERIES):
-                        m.d.comb += self.i_command.ready.eq(1)
                         m.d.sync += part.eq(Part.KEYS)
+                        if not config.grouped:
+                            m.d.comb += self.i_command.ready.eq(1)
+                        else:
+                            m.d.sync += group.eq(group + 1)
+                            with m.If(group + 1 == command.kv_heads):
+                                m.d.comb += self.i_command.ready.eq(1)
+                                m.d.sync += group.eq(0)
 
         filled = Signal(range(config.parts))
         m.d.comb += rope.o.ready.eq(~self.o.valid | self.o.ready)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """cocotb bench of top-K: the largest vector, every switch and corner, in value and cycle."""
 
+import dataclasses
+import functools
 import json
 import os
 
@@ -8,11 +10,11 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 
-from golden_model.sparse.compactor import beat_counts, compact
+from golden_model.sparse.compactor import beat_counts, transfers
 from golden_model.sparse.top_k import kept_count, top_k_mask
 from golden_model.sparse.top_k_cycles import top_k_cycles
-from golden_model.sparse_config import CompactorConfig, TopKConfig
-from hw.sparse.compactor import channel_layout
+from golden_model.sparse_config import TopKConfig
+from hw.sparse.compactor import channels_layout
 from hw.sparse.top_k import command_layout, mask_layout
 from sim.coverage import Coverage
 from sim.streams import Clocked, Stalls, StreamDriver, StreamMonitor
@@ -37,6 +39,25 @@ COVERAGE = Coverage("top_k", {
     "switch_by_mode": ("mode", "switch")})
 
 
+LAYOUT = channels_layout(config.compactor)
+
+def bits(pairs):
+    """Pack the elements of one transfer; without any it is the end marker."""
+    channels = [{"index": index, "code": code} for index, code in pairs]
+    if config.emit > 1:
+        return LAYOUT.const({"channels": channels, "valid": (1 << len(pairs)) - 1,
+                             "end": not pairs}).as_bits()
+    return LAYOUT.const({**(channels[0] if channels else {}), "end": not pairs}).as_bits()
+
+
+@functools.cache
+def meaning(count):
+    """Return which bits mean something in a transfer of `count` elements."""
+    flags = {"end": 1, "valid": -1} if config.emit > 1 else {"end": 1}
+    most = (1 << (config.max_n - 1).bit_length()) - 1
+    return bits([(most, -1)] * count) | LAYOUT.const(flags).as_bits()
+
+
 class Job:
     """One vector: what goes in and, as integers, what must come out."""
 
@@ -55,13 +76,10 @@ class Job:
         self.masks = [mask_layout(config).const({"keep": row, "last": number == len(rows) - 1})
                       .as_bits() for number, row in
                       enumerate((rows << np.arange(config.lanes)).sum(axis=1).tolist())]
-        compactor = CompactorConfig(lanes=config.lanes, max_n=config.max_n,
-                                    drop_zeros=bool(switches.get("drop_zeros")))
-        index, values = compact(compactor, codes, mask)
-        layout = channel_layout(config.max_n)
-        self.elements = [] if self.mask_only else [
-            *(layout.const({"index": i, "code": v, "end": 0}).as_bits()
-              for i, v in zip(index.tolist(), values.tolist())), None]
+        compactor = dataclasses.replace(config.compactor,
+                                        drop_zeros=bool(switches.get("drop_zeros")))
+        sent = [] if self.mask_only else transfers(compactor, codes, mask)
+        self.elements = [(bits(pairs), meaning(len(pairs))) for pairs in sent]
         counts = beat_counts(compactor, codes, mask)
         self.cycles = top_k_cycles(config, counts, blocks=self.blocks, mask_only=self.mask_only)
         self.codes, self.mask, self.size, self.switches = codes, mask, size, switches
@@ -135,9 +153,9 @@ def check_values(work, masks, elements):
         job.sample()
     assert masks.payloads == [mask for job in work for mask in job.masks]
     wanted = [element for job in work for element in job.elements]
-    # Only the flag of an end marker means anything; it is the layout's top bit.
-    top = channel_layout(config.max_n).size - 1
-    assert [None if got >> top else got for got in elements.payloads] == wanted
+    assert len(elements.payloads) == len(wanted)
+    assert [got & mask for got, (_, mask) in zip(elements.payloads, wanted)] \
+        == [element for element, _ in wanted]
 
 
 @cocotb.test()

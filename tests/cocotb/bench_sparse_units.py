@@ -8,7 +8,7 @@ import cocotb
 import numpy as np
 from cocotb.clock import Clock
 
-from golden_model.sparse.compactor import beat_counts, emission_cycles
+from golden_model.sparse.compactor import beat_counts, emission_cycles, transfers
 from golden_model.sparse.row_gather import beats, gather_cycles, row_gather
 from hw.sparse.compactor import channel_layout, group_layout
 from hw.sparse.row_gather import row_layout, sum_layout
@@ -17,7 +17,7 @@ from sim.packing import pack
 from sim.streams import Clocked, Memory, Stalls, StreamDriver, StreamMonitor
 from tests.cocotb.sparse_units import COMPACTOR, GATHER, sparse_units
 from tests.hw.sparse import test_compactor, test_row_gather
-from tests.hw.sparse.test_sparse_product import packed
+from tests.hw.sparse.weighted import packed
 
 seed = int(os.environ["SEED"])
 leave_out = json.loads(os.environ["PARAMETERS"]).get("leave_out", "")
@@ -54,13 +54,13 @@ async def compact(dut, rate, coverage):
                                                                    one)]:
         origin = clocked.cycle + 1  # what is queued now is offered in the next cycle
         groups = test_compactor.groups(COMPACTOR, codes, keep)
-        elements = test_compactor.elements(COMPACTOR, codes, keep)
+        elements = transfers(COMPACTOR, codes, keep)
         i.queue.extend(pack(group_layout(COMPACTOR), group) for group in groups)
         first = len(o.payloads), len(i.cycles)
         end = first[0] + len(elements)
         await until(clocked, lambda end=end: len(o.payloads) == end)
         got = [layout.from_bits(bits) for bits in o.payloads[first[0]:]]
-        assert [None if part.end else (part.index, part.code) for part in got] == elements
+        assert [test_compactor.pairs(COMPACTOR, part) for part in got] == elements
         taken, emitted = emission_cycles(COMPACTOR, beat_counts(COMPACTOR, codes, keep))
         if not rate:
             assert [cycle - origin for cycle in i.cycles[first[1]:]] == taken

@@ -27,7 +27,7 @@ def check(config, simulator="verilator", **parameters):
     # The quick tests run a whole block in Verilator in tests/host/test_demo.py.
     pytest.param(name, marks=[pytest.mark.slow] * (name == "verilator")) for name in SIMULATORS])
 def test_made_up_vectors(simulator):
-    check(SMALL, simulator, layers=8, stalled=8)
+    check(SMALL, simulator, layers=8, stalled=5)
 
 
 @pytest.mark.cocotb

@@ -30,9 +30,9 @@ def test_quantiser(simulator):
 
 
 @pytest.mark.cocotb
-@pytest.mark.parametrize("seed", [11])
-def test_other_tokens_and_stages(seed):
-    assert run(CONFIGS[1], "icarus", seed=seed).passed == 3
+@pytest.mark.slow
+def test_other_tokens_and_stages():
+    assert run(CONFIGS[1], "icarus", seed=11).passed == 3
 
 
 @pytest.mark.cocotb

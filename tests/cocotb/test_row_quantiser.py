@@ -24,7 +24,7 @@ def run(simulator, every):
 
 
 @pytest.mark.cocotb
-@pytest.mark.parametrize(("simulator", "every"), [("verilator", 1), ("icarus", 2)])
+@pytest.mark.parametrize(("simulator", "every"), [("verilator", 2), ("icarus", 6)])
 def test_heads(simulator, every):
     assert run(simulator, every).passed == 2
 

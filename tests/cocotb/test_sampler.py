@@ -26,7 +26,7 @@ def run(simulator, count):
 @pytest.mark.cocotb
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_tokens(simulator):
-    assert run(simulator, 60 if simulator == "verilator" else 10).passed == 2
+    assert run(simulator, 40 if simulator == "verilator" else 6).passed == 2
 
 
 @pytest.mark.cocotb

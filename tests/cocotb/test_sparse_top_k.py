@@ -10,6 +10,7 @@ from sim.runner import SIMULATORS, SimulationFailed, run_bench
 
 BENCH = "tests.cocotb.bench_sparse_top_k"
 SHORT = TopKConfig(max_n=1100)
+PAIRS = TopKConfig(max_n=1100, emit=2)
 
 
 @pytest.mark.cocotb
@@ -18,6 +19,11 @@ def test_top_k_of_the_largest_vector(simulator):
     if simulator == "icarus" and not shutil.which("iverilog"):
         pytest.skip("Icarus is not installed")
     assert run_bench(TopK(TopKConfig()), BENCH, simulator=simulator).passed == 3
+
+
+@pytest.mark.cocotb
+def test_two_elements_at_once(icarus):
+    assert run_bench(TopK(PAIRS), BENCH, simulator=icarus).passed == 3
 
 
 @pytest.mark.cocotb

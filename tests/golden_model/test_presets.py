@@ -43,8 +43,9 @@ def test_attention_has_the_codes_and_multipliers_that_are_asked_for() -> None:
     assert (config.attention.attention.kv_code, symmetric.attention.attention.kv_code) == (
         "midrise", "symmetric")
     assert symmetric.attention.quantiser.rows_per_stage == 9
-    with pytest.raises(ValueError, match="kv_code must be one of midrise, symmetric"):
-        replace(config, numerics=replace(config.numerics, kv_code="minmax"))
+    minmax = replace(config, numerics=replace(config.numerics, kv_code="minmax"))
+    assert minmax.attention.quantiser.minmax
+    assert not symmetric.attention.quantiser.minmax
     with pytest.raises(ValueError, match="rows_per_stage must be"):
         replace(config.system, rows_per_stage=0)
 

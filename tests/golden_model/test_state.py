@@ -17,7 +17,8 @@ def decoder(window=None, **switches):
     return ExactDecoder(random_weights(SHAPE, Numerics(**switches), 7), window=window)
 
 
-@pytest.mark.parametrize("switches", [{}, {"kv_code": "symmetric"}, {"bos_bits": 8},
+@pytest.mark.parametrize("switches", [{}, {"kv_code": "symmetric"}, {"kv_code": "minmax"},
+                                      {"bos_bits": 8},
                                       {"kv_bits": 16, "bos_bits": 16, "q_bits": 16}], ids=str)
 @pytest.mark.parametrize("cut", [1, 7, 19])
 @pytest.mark.parametrize("window", [None, 5])

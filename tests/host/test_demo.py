@@ -119,7 +119,7 @@ def test_mistakes_end_with_code_2_and_no_traceback(tritforge, arguments, message
 
 @pytest.mark.cocotb
 def test_a_block_of_the_trained_model_runs_exactly(tritforge):
-    run = tritforge("layers", "--preset", "tiny", "--tokens", "1", "--json")
+    run = tritforge("layers", "--preset", "tiny", "-c", "units.form=dsp", "--tokens", "1", "--json")
     assert run.code == 0, run.err
     document = run.document
     assert document["passed"]

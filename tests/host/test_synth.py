@@ -61,26 +61,29 @@ def test_unknown_names_are_guessed() -> None:
 
 
 @needs_yosys
-@pytest.mark.parametrize(("target", "luts"), [("xc7", 1), ("ecp5", 1), ("ice40", 1)])
-def test_a_gate_is_one_lut(target: str, luts: int) -> None:
+@pytest.mark.parametrize("target", ["xc7", "ecp5", "ice40"])
+def test_a_gate_is_one_lut(target: str) -> None:
     area = synthesise("module top(input [3:0] a, output o); assign o = &a; endmodule", target)
-    assert (area.lut, area.dsp, area.registers) == (luts, 0, 0)
+    assert (area.lut, area.dsp, area.registers) == (1, 0, 0)
 
 
 @needs_yosys
-def test_a_multiplier_takes_dsp_blocks_only_where_they_are_allowed() -> None:
+@pytest.mark.parametrize("target", [
+    target if target == "ecp5" else pytest.param(target, marks=pytest.mark.slow)
+    for target in FAMILIES])
+def test_a_multiplier_takes_dsp_blocks_only_where_they_are_allowed(target: str) -> None:
     text = ("module top(input clk, input [17:0] a, b, output reg [35:0] o);"
             "always @(posedge clk) o <= a * b; endmodule")
-    for target in FAMILIES:
-        assert synthesise(text, target).dsp == 0
-        assert synthesise(text, target, dsp=True).dsp >= 1
+    assert synthesise(text, target).dsp == 0
+    assert synthesise(text, target, dsp=True).dsp >= 1
 
 
 @needs_yosys
 def test_names_like_array_elements_do_not_confuse_the_mapper() -> None:
     """Regression: wires named ``a.w[1]`` ended synth_ecp5 in a failed assertion."""
     config = ArrayConfig(rows=1, lanes=8, digit_bits=4, max_k=8)
-    assert measure("dot", config, "ecp5")["lut"] > 0
+    dot = measure("dot", config, "ecp5")
+    assert (dot["lut"] > 0, dot["macs_per_cycle"]) == (True, 8)
 
 
 @needs_yosys
@@ -114,14 +117,15 @@ def test_the_estimate_is_near_what_is_measured(name: str) -> None:
 @needs_yosys
 def test_small_designs_are_measured_too() -> None:
     config = ArrayConfig(rows=1, lanes=5, digit_bits=4, max_k=20)
-    dot, unpacker = measure("dot", config, "xc7"), measure("unpacker", config, "xc7")
-    assert (dot["macs_per_cycle"], unpacker["macs_per_cycle"]) == (5, 5)
-    assert "full" not in dot
-    assert dot["flow"] == script(FAMILIES["xc7"])
+    unpacker = measure("unpacker", config, "xc7")
+    assert unpacker["macs_per_cycle"] == 5
+    assert "full" not in unpacker
+    assert unpacker["flow"] == script(FAMILIES["xc7"])
     assert 0 < unpacker["lut"] < 60
 
 
 @needs_yosys
+@pytest.mark.slow
 def test_a_unit_is_measured_with_and_without_dsp_blocks() -> None:
     rope = measure_unit("rope", "xc7", dsp=True)
     json.dumps(rope)
@@ -134,6 +138,7 @@ def test_a_unit_is_measured_with_and_without_dsp_blocks() -> None:
 
 
 @needs_yosys
+@pytest.mark.slow
 def test_a_product_says_how_many_macs_it_does() -> None:
     gather = measure_unit("row_gather", "xc7")
     assert gather["macs_per_cycle"] == 16

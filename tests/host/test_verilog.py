@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from golden_model.config import config_hash
+from golden_model.accelerator_config import AcceleratorConfig, UnitsConfig
+from golden_model.config import ArrayConfig, config_hash
 from golden_model.presets import PRESETS
+from golden_model.system_config import SystemConfig
 from host import verilog
 from host.doctor import TOOLS, examine
 from host.errors import UserError
@@ -22,14 +24,24 @@ from host.verilog import MANIFEST, WAIVERS, generate, parts, refuse_existing, wr
 FILES = {"a.v": "module a; endmodule\n", MANIFEST: '{"schema": "tritforge-manifest-2"}\n'}
 
 
-SYSTEM = PRESETS["tiny"].system
+TINY = PRESETS["tiny"]
+
+
+def small(name: str, lanes: int, system: SystemConfig | None) -> AcceleratorConfig:
+    """Return an accelerator that is emitted in seconds."""
+    return dataclasses.replace(
+        TINY, name=name, array=ArrayConfig(rows=2, lanes=lanes, max_k=64, max_m=128), system=system,
+        units=UnitsConfig(lanes=2, up_width=2 * lanes, down_width=2 * lanes, max_hidden=64,
+                          max_ffn=96, form="dsp"))
+
+
 CONFIGS = {
-    "whole": dataclasses.replace(PRESETS["tiny"], name="whole",
-                                 system=dataclasses.replace(SYSTEM, depth=64)),
-    "parts": dataclasses.replace(PRESETS["tiny"], name="parts", system=None),
+    "whole": small("whole", 20, dataclasses.replace(
+        TINY.system, depth=64, heads=2, queries=1, head_lanes=8, abreast=1, max_vocab=64)),
+    "parts": small("parts", 4, None),
     **PRESETS,
 }
-"""The presets, and ahead of them two that are emitted sooner: a small memory, and no system."""
+"""The presets, and ahead of them two that are emitted sooner, with a system and without."""
 
 FAST = ("whole", "parts", "icebreaker")
 EVERY = pytest.mark.parametrize("name", [

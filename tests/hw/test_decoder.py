@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder core against the exact model: every logit and token of sequences that it runs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -24,8 +26,8 @@ WINDOW = 8
 WEIGHTS = random_weights(SHAPE, Numerics(), seed=3)
 CONFIG = DecoderConfig(
     array=ArrayConfig(rows=4, lanes=16, max_k=64, max_m=256), max_hidden=64, max_ffn=128,
-    max_vocab=64, pending=64, attention=CachedAttentionConfig.of(
-        SHAPE, Numerics(), lanes=16, queries=2, window=WINDOW, slots=2, beat=4))
+    max_vocab=64, pending=64, form="dsp", attention=CachedAttentionConfig.of(
+        SHAPE, Numerics(), lanes=16, queries=2, window=WINDOW, slots=2, beat=4, form="dsp"))
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,18 @@ def test_configurations_that_cannot_work_are_refused():
     with pytest.raises(ValueError, match="digit_bits must be at least 5"):
         DecoderConfig(array=ArrayConfig(rows=4, lanes=16, digit_bits=4, acc_bits=24),
                       attention=CONFIG.attention)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kv_code", "grouped"), [
+    ("midrise", True), ("minmax", True), ("symmetric", False)])
+def test_other_codes_and_heads_that_come_kv_head_by_kv_head(kv_code, grouped):
+    numerics = Numerics(kv_code=kv_code)
+    config = dataclasses.replace(CONFIG, attention=CachedAttentionConfig.of(
+        SHAPE, numerics, lanes=16, queries=2, window=WINDOW, beat=4, grouped=grouped, form="dsp"))
+    weights = random_weights(SHAPE, numerics, seed=3)
+    _, wrong, late = compare(Runner(weights, config), weights, [1, 2, 3], WINDOW)
+    assert (wrong, late) == (0, 0)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Emission: deterministic, relocatable, fast, clean in every reader, and once for what repeats."""
 
+import functools
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from golden_model.arbiter_config import RequestArbiterConfig
+from golden_model.batch_config import BatchGatherConfig, BatchProductConfig, ChannelUnionConfig
 from golden_model.config import ArrayConfig, TernaryDotConfig, UnpackerConfig
 from golden_model.control_config import SequencerConfig
 from golden_model.ffn_config import GatedFfnConfig
@@ -56,6 +58,9 @@ from hw.quant.norm_quantiser import NormQuantiser
 from hw.quant.request_arbiter import RequestArbiter
 from hw.quant.scale_lanes import ScaleLanes
 from hw.quant.small_float_unit import SmallFloatUnit
+from hw.sparse.batch_gather import BatchGather
+from hw.sparse.batch_product import BatchProduct
+from hw.sparse.channel_union import ChannelUnion
 from hw.sparse.compactor import Compactor
 from hw.sparse.masked_linear import MaskedLinear
 from hw.sparse.row_gather import RowGather
@@ -111,7 +116,18 @@ SMALL_UNITS = {
         lanes=2, gate_bits=13, up_bits=9, form="dsp")),
     "top_k": lambda: TopK(TopKConfig(lanes=1, max_n=1, block_size=2, queue=1)),
     "top_k_without_blocks": lambda: TopK(TopKConfig(lanes=2, max_n=37, block_size=0, queue=3)),
+    "top_k_of_two": lambda: TopK(TopKConfig(lanes=4, max_n=37, block_size=8, emit=2)),
     "compactor": lambda: Compactor(CompactorConfig(lanes=1, max_n=1, queue=1)),
+    "channel_union": lambda: ChannelUnion(ChannelUnionConfig(batch=3, max_n=37)),
+    "channel_union_smallest": lambda: ChannelUnion(ChannelUnionConfig(batch=1, max_n=1)),
+    "batch_product": lambda: BatchProduct(BatchProductConfig(
+        width=3, max_n=37, max_m=11, in_flight=3, batch=3)),
+    "batch_product_smallest": lambda: BatchProduct(BatchProductConfig(
+        width=1, max_n=1, max_m=1, in_flight=1, batch=1)),
+    "batch_gather": lambda: BatchGather(BatchGatherConfig(
+        width=3, max_k=37, max_rows=11, packing="2bit", in_flight=3, batch=4)),
+    "batch_gather_smallest": lambda: BatchGather(BatchGatherConfig(
+        width=1, max_k=1, max_rows=1, in_flight=1, batch=1)),
     "sparse_product": lambda: SparseProduct(SparseProductConfig(
         width=1, max_n=1, max_m=1, in_flight=1)),
     "sparse_product_narrow": lambda: SparseProduct(SparseProductConfig(
@@ -174,9 +190,9 @@ def test_an_array_of_4096_macs_takes_seconds():
     assert time.process_time() - start < 20
 
 
-def lint(component, tmp_path):
-    """Verilator's code and complaints about a component's Verilog, with every warning on."""
-    (tmp_path / "part.v").write_text(emit_verilog(component, "part"))
+def lint(verilog, tmp_path):
+    """Verilator's code and complaints about Verilog, with every warning on."""
+    (tmp_path / "part.v").write_text(verilog)
     (tmp_path / "part.vlt").write_text(lint_waivers())
     done = subprocess.run(
         ["verilator", "--lint-only", "-Wall", "--top-module", "part", "part.vlt", "part.v"],
@@ -187,18 +203,24 @@ def lint(component, tmp_path):
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_verilator_lint_is_clean(name, tmp_path):
-    assert lint(COMPONENTS[name](), tmp_path) == (0, "")
+    assert lint(emit_verilog(COMPONENTS[name](), "part"), tmp_path) == (0, "")
 
 
 @pytest.mark.parametrize("name", SMALL_UNITS)
 def test_verilator_lint_of_small_units_is_clean(name, tmp_path):
-    assert lint(SMALL_UNITS[name](), tmp_path) == (0, "")
+    assert lint(small_unit(name), tmp_path) == (0, "")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEFAULT_UNITS)
 def test_verilator_lint_of_default_units_is_clean(name, tmp_path):
-    assert lint(DEFAULT_UNITS[name](), tmp_path) == (0, "")
+    assert lint(emit_verilog(DEFAULT_UNITS[name](), "part"), tmp_path) == (0, "")
+
+
+@functools.cache
+def small_unit(name):
+    """Verilog of one of `SMALL_UNITS`, for all tests of it."""
+    return emit_verilog(SMALL_UNITS[name](), "part")
 
 
 NEVER_RUNS = re.compile(r"always @\*\n\s+[^\n]* = \d+'h[0-9a-f]+;")
@@ -207,7 +229,7 @@ NEVER_RUNS = re.compile(r"always @\*\n\s+[^\n]* = \d+'h[0-9a-f]+;")
 @pytest.mark.parametrize("name", SMALL_UNITS)
 def test_nothing_waits_for_a_constant_to_change(name):
     """``always @*`` around constants never runs in a simulator: what it sets stays unknown."""
-    assert not NEVER_RUNS.search(emit_verilog(SMALL_UNITS[name](), "part"))
+    assert not NEVER_RUNS.search(small_unit(name))
     assert NEVER_RUNS.search("  always @*\n    x[2:0] = 3'h1;\n")
 
 
@@ -239,20 +261,13 @@ def run_yosys(directory, script):
     return done.returncode == 0
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
-def test_yosys_check_and_icarus_read_it(name, tmp_path):
-    (tmp_path / "part.v").write_text(emit_verilog(COMPONENTS[name](), "part"))
-    assert run_yosys(tmp_path, "read_verilog part.v; hierarchy -check -top part; proc\n"
-                               "check -assert\n")
-    if shutil.which("iverilog"):
-        subprocess.run(["iverilog", "-g2005", "-o", "part.vvp", "part.v"], cwd=tmp_path, check=True)
-
-
-def test_yosys_check_and_icarus_read_small_units(tmp_path):
+def test_yosys_check_and_icarus_read_every_unit(tmp_path):
     """One start of yosys for all."""
+    texts = {**{name: emit_verilog(build(), "part") for name, build in COMPONENTS.items()},
+             **{f"{name}_unit": small_unit(name) for name in SMALL_UNITS}}
     script = ""
-    for name, build in SMALL_UNITS.items():
-        (tmp_path / f"{name}.v").write_text(emit_verilog(build(), "part"))
+    for name, text in texts.items():
+        (tmp_path / f"{name}.v").write_text(text)
         script += (f"read_verilog {name}.v; hierarchy -check -top part; proc\n"
                    "check -assert; design -reset\n")
         if shutil.which("iverilog"):

@@ -8,7 +8,13 @@ from golden_model import smallfloat as sf
 from golden_model.attention.attend import AttentionWidths, attend, attend_float, visible
 from golden_model.config import ModelShape, Numerics
 from golden_model.evaluate import sqnr_db
-from golden_model.kv.row_code import quantize_query, quantize_row, row_peak, row_steps
+from golden_model.kv.row_code import (
+    quantize_query,
+    quantize_row,
+    row_peak,
+    row_steps,
+    row_zeros,
+)
 
 
 def shape(heads=4, kv_heads=2, head_dim=16):
@@ -27,8 +33,9 @@ def case(numerics, rows=40, heads=4, kv_heads=2, head_dim=16, seed=0, spread=1.0
     q, qs = quantize_query(words(rows, heads), unit, numerics.q_bits)
     kept = []
     for _ in range(2):
-        u, s = quantize_row(words(rows, kv_heads), unit, numerics.kv_bits, numerics.kv_code)
-        steps = row_steps(u, numerics.kv_bits, numerics.kv_code)
+        x, code = words(rows, kv_heads), numerics.kv_code
+        u, s = quantize_row(x, unit, numerics.kv_bits, code)
+        steps = row_steps(u, numerics.kv_bits, code, row_zeros(x, numerics.kv_bits, code))
         kept += [steps.swapaxes(1, 2), s.swapaxes(1, 2)]
     widths = AttentionWidths.of(shape(heads, kv_heads, head_dim), numerics)
     k, ks, v, vs = kept
@@ -42,6 +49,7 @@ def real(args, mask):
 
 @pytest.mark.parametrize(("kwargs", "bound"), [
     ({}, 43), ({"p_bits": 12}, 52), ({"kv_bits": 4}, 43), ({"kv_code": "symmetric"}, 43),
+    ({"kv_code": "minmax"}, 43),
     ({"kv_bits": 16, "bos_bits": 16, "q_bits": 16, "p_bits": 12}, 50), ({"q_bits": 4}, 43),
     ({"kv_bits": 8, "bos_bits": 8}, 43),
 ])
@@ -65,7 +73,8 @@ def test_bound_notices_a_wrong_score_scale():
 
 @pytest.mark.parametrize("kwargs", [{}, {"kv_bits": 4}, {"kv_bits": 8, "bos_bits": 8},
                                     {"kv_bits": 16, "bos_bits": 16, "p_bits": 12},
-                                    {"bos_bits": 8}, {"bos_bits": 16, "p_bits": 12}])
+                                    {"kv_code": "minmax"}, {"bos_bits": 8},
+                                    {"bos_bits": 16, "p_bits": 12}])
 def test_4096_equal_extreme_rows_neither_overflow_nor_saturate(kwargs):
     numerics = Numerics(**kwargs)
     widths = AttentionWidths.of(shape(heads=1, kv_heads=1, head_dim=128), numerics)

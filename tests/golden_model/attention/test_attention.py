@@ -15,7 +15,7 @@ from golden_model.attention.attention import (
 )
 from golden_model.attention_config import AttentionConfig
 from golden_model.config import ModelShape, Numerics
-from golden_model.kv.row_code import quantize_query, quantize_row, row_steps
+from golden_model.kv.row_code import quantize_query, quantize_row, row_steps, row_zeros
 from tests.hw.attention.tokens import captured_token, demo_calls
 
 
@@ -25,20 +25,24 @@ def shape_of(heads, kv_heads, head_dim, window=128):
 
 
 def rows_of(rng, shape, numerics, count):
-    """Codes, scales and steps of random rows [G, T, n]."""
+    """Codes, scales, steps and zero points of random rows [G, T, n]."""
     x = np.rint(rng.normal(0, 1000, (shape.kv_heads, count, shape.head_dim))).astype(np.int64)
     x[:, rng.random(count) < 0.1] = 0
     unit = np.full(x.shape[:2], smallfloat.from_float(2e-3))
-    codes, scale = quantize_row(x, unit, numerics.kv_bits, numerics.kv_code)
-    first, scale[:, 0] = quantize_row(x[:, 0], unit[:, 0], numerics.bos_bits, numerics.kv_code)
-    steps = row_steps(codes, numerics.kv_bits, numerics.kv_code)
-    codes[:, 0], steps[:, 0] = first, row_steps(first, numerics.bos_bits, numerics.kv_code)
-    return codes, scale, steps
+    code = numerics.kv_code
+    codes, scale = quantize_row(x, unit, numerics.kv_bits, code)
+    first, scale[:, 0] = quantize_row(x[:, 0], unit[:, 0], numerics.bos_bits, code)
+    zeros = row_zeros(x, numerics.kv_bits, code)
+    zeros[:, 0] = row_zeros(x[:, 0], numerics.bos_bits, code)
+    steps = row_steps(codes, numerics.kv_bits, code, zeros)
+    codes[:, 0], steps[:, 0] = first, row_steps(first, numerics.bos_bits, code, zeros[:, 0])
+    return codes, scale, steps, zeros
 
 
 @pytest.mark.parametrize("numerics", [
     Numerics(), Numerics(p_bits=12), Numerics(kv_bits=4), Numerics(q_bits=4),
-    Numerics(kv_bits=8, bos_bits=8, q_bits=16), Numerics(kv_code="symmetric")], ids=str)
+    Numerics(kv_bits=8, bos_bits=8, q_bits=16), Numerics(kv_code="symmetric"),
+    Numerics(kv_code="minmax")], ids=str)
 @pytest.mark.parametrize("heads", [(4, 2), (3, 3), (4, 1)])
 @pytest.mark.parametrize("count", [1, 2, 33])
 def test_heads_joined_are_the_whole_attention(numerics, heads, count):
@@ -48,10 +52,10 @@ def test_heads_joined_are_the_whole_attention(numerics, heads, count):
     config = AttentionConfig.of(shape, numerics, lanes=8, queries=1, window=64)
     q, q_scale = quantize_query(rng.integers(-5000, 5001, (shape.heads, 20)),
                                 np.full(shape.heads, smallfloat.from_float(2e-3)), numerics.q_bits)
-    keys, key_scale, key_steps = rows_of(rng, shape, numerics, count)
-    values, value_scale, value_steps = rows_of(rng, shape, numerics, count)
+    keys, key_scale, key_steps, key_zero = rows_of(rng, shape, numerics, count)
+    values, value_scale, value_steps, value_zero = rows_of(rng, shape, numerics, count)
     sums, scale = attention_heads(config, q, q_scale, score_scale_of(20), keys, key_scale, values,
-                                  value_scale)
+                                  value_scale, (key_zero, value_zero))
     joined = whole._join_heads(sums[None, None], scale[None, None], widths.output_shift)
     expected = attend(q[None, None], q_scale[None, None], key_steps[None].astype(
         widths.score_carrier), key_scale[None], value_steps[None].astype(widths.output_carrier),

@@ -171,7 +171,7 @@ def test_a_planted_bug_is_noticed(monkeypatch, name, broken):
 
 
 @pytest.mark.parametrize(("wrong", "name"), [
-    ({"numerics": Numerics(kv_code="minmax")}, "kv_code"), ({"queries": 3}, "queries"),
+    ({"numerics": Numerics(kv_bits=16, bos_bits=16)}, "code_bits"), ({"queries": 3}, "queries"),
     ({"numerics": Numerics(kv_bits=3, bos_bits=8)}, "bos_bits"), ({"lanes": 7}, "lanes"),
     ({"window": 5000}, "max_rows"), ({"banks": 1}, "banks")])
 def test_config_refuses(wrong, name):

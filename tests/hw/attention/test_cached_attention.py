@@ -77,13 +77,15 @@ FOUR = Model(layers=1, heads=8, kv_heads=2, n=8, window=6, slots=1, lanes=8, que
 DEEP = Model(layers=1, heads=6, kv_heads=2, n=24, window=9, slots=1, lanes=8, queries=1, beat=8)
 
 
-def several(model, count, seed=1, slots=None):
-    return Sequence(model).begin(slots).tokens(np.random.default_rng(seed), count, slots)
+def several(model, count, seed=1, slots=None, numerics=None):
+    sequence = Sequence(model, numerics).begin(slots)
+    return sequence.tokens(np.random.default_rng(seed), count, slots)
 
 
-def stated(model, rows, arrivals=None):
+def stated(sequence, rows, arrivals=None):
     """Cycles of one command as the golden model has them."""
-    return command_cycles(model.config, heads=model.heads, kv_heads=model.kv_heads, n=model.n,
+    model = sequence.model
+    return command_cycles(sequence.config, heads=model.heads, kv_heads=model.kv_heads, n=model.n,
                           rows=rows, arrivals=arrivals)
 
 
@@ -98,7 +100,7 @@ def check_cycles(sequence, dut=None):
     each = sum(payload.get("op") == Operation.CLEAR for _, payload in sequence.commands)
     each *= model.layers
     for number, start in enumerate(commands):
-        wanted = stated(model, min(number // each + 1, model.window))
+        wanted = stated(sequence, min(number // each + 1, model.window))
         first = beats * sum(repeats[:number])
         assert [cycle - start for cycle in cycles[first:first + beats]] == wanted.out, number
         if number < len(follows) and follows[number]:
@@ -118,10 +120,11 @@ def test_long_sequences_beyond_the_window_under_stalls(model, count, stall):
 
 
 @pytest.mark.parametrize(("model", "numerics", "stall"), [
-    (TINY, Numerics(kv_code="symmetric"), 0.0), *(
+    (TINY, Numerics(kv_code="symmetric"), 0.0), (TINY, Numerics(kv_code="minmax"), 0.4), *(
         pytest.param(model, Numerics(**codes), 0.4, marks=pytest.mark.slow)
         for model in (GROUPED, SINGLE)
-        for codes in ({"kv_code": "symmetric"}, {"kv_bits": 4}, {"q_bits": 4}))], ids=str)
+        for codes in ({"kv_code": "symmetric"}, {"kv_code": "minmax"}, {"kv_bits": 4},
+                      {"kv_bits": 4, "kv_code": "minmax"}, {"q_bits": 4}))], ids=str)
 def test_other_codes(model, numerics, stall):
     sequence = Sequence(model, numerics).begin([0]).tokens(
         np.random.default_rng(4), model.window + 1, [0])
@@ -132,6 +135,12 @@ def test_cycles_match_golden_model():
     check_cycles(several(TINY, 2, slots=[0]))
 
 
+@pytest.mark.parametrize("model", [TINY, pytest.param(GROUPED, marks=pytest.mark.slow)], ids=str)
+def test_cycles_of_min_max_codes_match_golden_model(model):
+    sequence = several(model, 2, numerics=Numerics(kv_code="minmax"))
+    check_cycles(sequence, CachedAttention(sequence.config))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [GROUPED, SINGLE, NARROW, SHORT, ORDERED, FOUR, DEEP], ids=str)
 def test_cycles_of_windows_that_wrap_match_golden_model(model):
@@ -139,7 +148,8 @@ def test_cycles_of_windows_that_wrap_match_golden_model(model):
 
 
 def words_in_time(model, gap, dut=None):
-    """Offer each word of one token when its time has come; check the cycle of every transfer."""
+    """Offer each word of one command when its time has come; check the cycle of every transfer."""
+    model = model._replace(layers=1)
     sequence = several(model, 1, slots=[0])
     dut, taken, commands = dut or device(model), [], []
     words = Recorder(dut.o, len(sequence.wanted))
@@ -176,7 +186,7 @@ def words_in_time(model, gap, dut=None):
 
     simulate(dut, command, offer, words.run, scales.run)
     assert [list(row) for row in words.payloads] == sequence.wanted
-    wanted = stated(model, 1, arrivals)
+    wanted = stated(sequence, 1, arrivals)
     assert taken == wanted.words
     assert [cycle - commands[0] for cycle in words.cycles] == wanted.out
     assert [cycle - commands[0] for cycle in scales.cycles] == [wanted.scale]
@@ -234,7 +244,8 @@ def test_a_planted_bug_is_noticed(broken):
 
 
 @pytest.mark.parametrize("numerics", [
-    Numerics(), Numerics(kv_bits=4), Numerics(p_bits=12), Numerics(kv_code="symmetric")], ids=str)
+    Numerics(), Numerics(kv_bits=4), Numerics(p_bits=12), Numerics(kv_code="symmetric"),
+    Numerics(kv_code="minmax")], ids=str)
 def test_the_shift_of_outputs_is_the_decoders(numerics):
     assert MOST_ROWS == MAX_ROWS
     config = CachedAttentionConfig.of(GROUPED.shape, numerics, lanes=8, queries=1, window=5)

@@ -6,7 +6,7 @@ from amaranth import Mux, Value
 from golden_model.attention.score import Load, ScoreCycles, Word, scores
 from golden_model.attention_config import ScoreConfig
 from hw.attention import score as unit
-from hw.attention.score import Score
+from hw.attention.score import Score, zero_step
 from sim.simulator import run_cycles
 from tests.hw.attention.tokens import query_payloads, row_payloads
 
@@ -15,7 +15,9 @@ CONFIGS = [ScoreConfig(lanes=8, queries=2, max_words=2), ScoreConfig(lanes=4, be
            ScoreConfig(lanes=4, max_words=3),
            ScoreConfig(lanes=8, code_bits=4, bos_bits=4, query_bits=4, max_words=2),
            ScoreConfig(lanes=8, queries=2, max_words=2, kv_code="symmetric"),
-           ScoreConfig(lanes=2, beat=2, kv_code="symmetric")]
+           ScoreConfig(lanes=2, beat=2, kv_code="symmetric"),
+           ScoreConfig(lanes=8, queries=2, max_words=2, kv_code="minmax"),
+           ScoreConfig(lanes=4, code_bits=4, bos_bits=4, max_words=2, kv_code="minmax")]
 
 
 def passes(config, seed=0):
@@ -31,7 +33,14 @@ def passes(config, seed=0):
         if number == 0:
             q[:], codes[0] = low, (1 << config.bos_bits) - 1
             codes[1], codes[2] = 0, (1 << config.code_bits) - 1
-        yield q, codes, rng.integers(0, 1 << 16, rows), rng.integers(0, 1 << 16, rows)
+        scale = rng.integers(0, 1 << 16, rows)
+        if config.kv_code == "minmax":  # zero points, the ends among them
+            zeros = rng.integers(0, 1 << config.code_bits, rows)
+            zeros[0] = rng.integers(0, 1 << config.bos_bits)
+            if number == 0:
+                zeros[:] = 0, (1 << config.code_bits) - 1, 0
+            scale = (scale & ~15) + zeros
+        yield q, codes, scale, rng.integers(0, 1 << 16, rows)
 
 
 def run(config, stall, seed=1):
@@ -42,8 +51,9 @@ def run(config, stall, seed=1):
         commands.append({"beats": -(-n // config.beat), "words": -(-n // config.lanes)})
         queries += query_payloads(config, q)
         rows += row_payloads(config, codes, scale, value_scale)
+        zeros = scale & 15 if config.kv_code == "minmax" else scale * 0
         wanted += [(s.tolist(), int(a), int(b), int(t == len(codes) - 1)) for t, (s, a, b) in
-                   enumerate(zip(scores(config, q, codes), scale, value_scale))]
+                   enumerate(zip(scores(config, q, codes, zeros), scale - zeros, value_scale))]
     model, at = ScoreCycles(config), [0, 0]
 
     def check(seen):
@@ -69,7 +79,7 @@ def test_matches_golden_model_in_value_and_cycle(config, stall):
 
 
 def test_latency_is_pinned():
-    assert [config.latency for config in CONFIGS] == [4, 4, 6, 4, 4, 4, 3]
+    assert [config.latency for config in CONFIGS] == [4, 4, 6, 4, 4, 4, 3, 4, 4]
     assert ScoreConfig(lanes=64).latency == 6
 
 
@@ -89,10 +99,18 @@ def test_sums_kept_from_the_row_before_are_noticed(monkeypatch):
     assert got != wanted
 
 
+def test_a_zero_point_without_its_top_bit_is_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "zero_step", lambda config, scale, bos: step(
+        config, scale & 7, bos))
+    step = zero_step
+    got, wanted = run(CONFIGS[7], 0.0)
+    assert got != wanted
+
+
 @pytest.mark.parametrize(("wrong", "name"), [
     ({"lanes": 6}, "lanes"), ({"queries": 0}, "queries"), ({"beat": 1}, "beat"),
     ({"beat": 3}, "beat"), ({"max_words": 0}, "max_words"), ({"bos_bits": 5}, "bos_bits"),
-    ({"bos_bits": 2}, "bos_bits"), ({"kv_code": "minmax"}, "kv_code")])
+    ({"bos_bits": 2}, "bos_bits"), ({"kv_code": ""}, "kv_code")])
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         ScoreConfig(**wrong)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Softmax with the scalar part beside it, which its ratios come from."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from amaranth import *
@@ -23,6 +25,7 @@ from tests.mutants import mutant
 CONFIGS = [SoftmaxConfig(queries=2, max_rows=20, abreast=2, form="dsp"),
            SoftmaxConfig(max_rows=18, abreast=4, form="dsp"),
            SoftmaxConfig(max_rows=120, weight_bits=12, banks=4, form="dsp")]
+ZEROS = dataclasses.replace(CONFIGS[0], zeros=True)
 
 
 class WithScales(wiring.Component):
@@ -75,9 +78,11 @@ def run(config, stall, cycles=None, component=Softmax):
     inputs, scales, wanted, wanted_scales = [], [], [], []
     for sums, unit_scale, key, value in passes(config):
         # The unit is rounded to a small float once more, times one.
-        found = pass_weights(sums, unit_scale, decode_kv_scale(key), decode_kv_scale(value),
+        zeros = value % 16 * config.zeros
+        found = pass_weights(sums, unit_scale, decode_kv_scale(key), decode_kv_scale(value - zeros),
                              config.weight_bits)
-        wanted += found.codes.tolist()
+        rows = found.codes.tolist()
+        wanted += [(row, zero) for row, zero in zip(rows, zeros.tolist())] if config.zeros else rows
         wanted_scales += small(head_scale(found.peaks, found.totals, found.exponent,
                                           config.weight_bits))
         scales += small(unit_scale)
@@ -101,12 +106,13 @@ def run(config, stall, cycles=None, component=Softmax):
                      rng=np.random.default_rng(5), check=check)
     if cycles is not None:
         cycles += [cycle for cycle, _ in got["o"]]
-    return ([list(p.codes) for _, p in got["o"]],
+    codes = [(list(p.codes), p.zero) if config.zeros else list(p.codes) for _, p in got["o"]]
+    return (codes,
             [{"m": p.m, "e": p.e} for _, p in got["o_scale"]]), (wanted, wanted_scales)
 
 
 @pytest.mark.parametrize(("config", "stall"), [
-    (CONFIGS[0], 0.0), (CONFIGS[0], 0.5), (CONFIGS[1], 0.5), (CONFIGS[2], 0.0),
+    (CONFIGS[0], 0.0), (CONFIGS[0], 0.5), (CONFIGS[1], 0.5), (CONFIGS[2], 0.0), (ZEROS, 0.5),
     pytest.param(CONFIGS[1], 0.0, marks=pytest.mark.slow),
     pytest.param(CONFIGS[2], 0.5, marks=pytest.mark.slow)], ids=str)
 def test_matches_golden_model_in_value_and_cycle(config, stall):
@@ -147,6 +153,12 @@ def test_rows_that_are_not_there_are_noticed():
     broken = mutant(Softmax, "ps.append(Mux(done_there[part], p, 0))", "ps.append(p)")
     got, wanted = run(CONFIGS[0], 0.0, component=broken)
     assert got[1] != wanted[1]
+
+
+def test_a_zero_point_of_another_row_is_noticed():
+    broken = mutant(Softmax, "config.code.latency,", "config.code.latency - 1,")
+    got, wanted = run(ZEROS, 0.0, component=broken)
+    assert got[0] != wanted[0]
 
 
 def test_an_overwritten_bank_is_noticed(monkeypatch):

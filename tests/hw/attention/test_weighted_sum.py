@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from amaranth import Value
+from amaranth import C, Value, signed
 
 from golden_model.attention.score import Load, Word
 from golden_model.attention.weighted_sum import WeightedSumCycles, weighted_sums
@@ -17,7 +17,10 @@ CONFIGS = [WeightedSumConfig(lanes=8, queries=2, max_words=2, max_rows=9, beat=2
            WeightedSumConfig(lanes=4, code_bits=4, bos_bits=4, max_words=2, max_rows=9, beat=1),
            WeightedSumConfig(lanes=8, queries=2, max_words=2, max_rows=9, beat=2,
                              kv_code="symmetric"),
-           WeightedSumConfig(lanes=4, max_rows=9, kv_code="symmetric")]
+           WeightedSumConfig(lanes=4, max_rows=9, kv_code="symmetric"),
+           WeightedSumConfig(lanes=8, queries=2, max_words=2, max_rows=9, beat=2,
+                             kv_code="minmax"),
+           WeightedSumConfig(lanes=4, code_bits=4, max_rows=9, kv_code="minmax")]
 
 
 def passes(config, seed=0):
@@ -34,19 +37,27 @@ def passes(config, seed=0):
             weights[:] = (1 << config.weight_bits) - 1
             codes[:] = number and (1 << config.code_bits) - 1
             codes[0] = number and (1 << config.bos_bits) - 1
-        yield weights, codes
+        zeros = rng.integers(0, 1 << config.code_bits, rows)
+        zeros[0] = rng.integers(0, 1 << config.bos_bits)
+        if number < 2:  # farthest from the codes
+            zeros[:] = (1 - number) * ((1 << config.code_bits) - 1)
+            zeros[0] = (1 - number) * ((1 << config.bos_bits) - 1)
+        yield weights, codes, zeros if config.kv_code == "minmax" else None
 
 
 def run(config, stall, seed=1):
     """Payloads of the hardware and of the golden model; every handshake is checked."""
     commands, weights, rows, wanted = [], [], [], []
-    for weight, codes in passes(config):
+    for weight, codes, zeros in passes(config):
         n = codes.shape[1]
         beats = n // config.beat
         commands.append({"beats": beats, "words": -(-n // config.lanes)})
-        weights += [{"codes": row} for row in weight.tolist()]
+        weights += [{"codes": row} for row in weight.tolist()] if zeros is None else [
+            {"codes": row, "zero": zero} for row, zero in zip(weight.tolist(), zeros.tolist())]
         rows += row_payloads(config, codes)
-        wanted += [(beat, int(number == beats - 1)) for head in weighted_sums(config, weight, codes)
+        wanted += [(beat, int(number == beats - 1))
+                   for head in weighted_sums(
+            config, weight, codes, 0 if zeros is None else zeros)
                    for number, beat in enumerate(head.reshape(beats, -1).tolist())]
     model, at = WeightedSumCycles(config), [0, 0]
 
@@ -74,7 +85,7 @@ def test_matches_golden_model_in_value_and_cycle(config, stall):
 
 
 def test_widths_are_pinned():
-    assert [config.sum_bits for config in CONFIGS] == [16, 16, 20, 17, 16, 16]
+    assert [config.sum_bits for config in CONFIGS] == [16, 16, 20, 17, 16, 16, 17, 18]
     assert WeightedSumConfig(max_rows=4096).sum_bits == 24
     assert WeightedSumConfig().latency == 6
 
@@ -91,6 +102,12 @@ REAL_ARRAY = unit.Array
 def test_a_bos_row_taken_for_another_is_noticed(monkeypatch):
     monkeypatch.setattr(unit, "split_bos", lambda config, code, fine, second: Value.cast(code)[:3])
     got, wanted = run(CONFIGS[0], 0.0)
+    assert got != wanted
+
+
+def test_weights_counted_without_their_zero_points_are_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "zero_step", lambda config, zero, bos: C(1, signed(5)))
+    got, wanted = run(CONFIGS[6], 0.0)
     assert got != wanted
 
 

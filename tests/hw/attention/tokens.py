@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 from golden_model import exact, smallfloat
 from golden_model.attention.attention import attention_heads, score_scale_of
 from golden_model.attention.score import beats
-from golden_model.formats import decode_kv_scale, encode_kv_scale
+from golden_model.formats import encode_kv_scale
+from golden_model.kv.row_code import decode_row_scale
 from golden_model.quick_float_config import QuickFloatConfig
 from host.model_file import load_model
 from hw.quant.quick_float_unit import QuickFloatUnit
@@ -43,9 +44,10 @@ class Token(NamedTuple):
 
     def expected(self, config):
         """Compute sums [H, n] and scales [H]."""
-        keys, values = decode_kv_scale(self.key_scale), decode_kv_scale(self.value_scale)
+        (keys, key_zero), (values, value_zero) = (
+            decode_row_scale(scale, config.kv_code) for scale in (self.key_scale, self.value_scale))
         return attention_heads(config, self.q, self.q_scale, score_scale_of(self.q.shape[1]),
-                               self.keys, keys, self.values, values)
+                               self.keys, keys, self.values, values, (key_zero, value_zero))
 
 
 def random_token(rng, heads, kv_heads, head_dim, rows, *, spread=1.0, zero=0.05, bits=(3, 4)):

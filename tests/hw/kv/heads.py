@@ -7,17 +7,19 @@ from unittest import mock
 import numpy as np
 
 from golden_model import exact, smallfloat
-from golden_model.formats import encode_kv_scale
-from golden_model.kv.row_code import quantize_query
+from golden_model.kv.row_code import encode_row_scale, quantize_query, row_levels, row_zeros
 from golden_model.kv.row_quantiser import code_head
 from hw.kv.row_quantiser import RowFormat
 from tests.hw.quant.tokens import PEAK, small
 
-__all__ = ["Head", "captured", "corners", "near_ties", "random_heads", "ties"]
+__all__ = ["KINDS", "MINMAX", "Head", "captured", "corners", "near_ties", "random_heads", "ties"]
 
 KINDS = [("query", 8), ("midrise", 3), ("symmetric", 3), ("query", 4), ("midrise", 4),
          ("symmetric", 4)]
 """What models have: queries of 8 and 4 bits, rows of 3 and, of the first token, 4."""
+
+MINMAX = [("minmax", 3), ("query", 8), ("minmax", 4), ("minmax", 2), ("midrise", 3)]
+"""Kinds of a unit that is built for min/max codes."""
 
 
 class Head(NamedTuple):
@@ -65,6 +67,8 @@ def corners(n, kinds=KINDS):
                                              else smallfloat.SMALLEST))
         yield Head(np.where(ramp == 0, -PEAK, ramp), fmt, bits, 0.0)
         yield Head(ramp, fmt, bits)
+        yield Head(ramp + n, fmt, bits)
+        yield Head(ramp - n, fmt, bits)
         yield Head(np.array([1, -1, 0][number % 3:]), fmt, bits, 2.0 ** -41)
         # What a peak's rounding to 16 bits carries into, either way.
         yield Head(np.array([0x1FFFF, -0x1FFFF, 0x10001, -3]), fmt, bits, 1.75)
@@ -74,16 +78,19 @@ def corners(n, kinds=KINDS):
 def ties(kinds=KINDS):
     """Yield heads whose peak is a multiple of their levels, so that many words are half-way."""
     for fmt, bits in kinds:
-        levels = (1 << bits) - 1 if fmt == "midrise" else (1 << bits - 1) - 1
+        levels = row_levels(bits, "symmetric" if fmt == "query" else fmt)
         unit = 512
         x = np.arange(-levels * 2, levels * 2 + 1)[:: levels // 15 | 1] * (unit // 2)
         for part in np.array_split(x, -(-x.size // 24)):
+            if fmt == "minmax":  # zero points are half-way too
+                yield Head(np.append(np.clip(part, -levels * unit // 2, levels * unit // 2), [
+                    -levels * unit // 2, levels * unit // 2]), fmt, bits, 1.0)
             yield Head(np.append(part, levels * unit), fmt, bits, 1.0)
 
 
 def near_ties(fmt, bits):
     """Return a head with codes that hang on the last bit of the ratio's mantissa, which is set."""
-    levels = smallfloat.constant((1 << bits) - 1 if fmt == "midrise" else (1 << bits - 1) - 1)
+    levels = smallfloat.constant(row_levels(bits, "symmetric" if fmt == "query" else fmt))
     for top in range(PEAK - 1, 0, -1):
         ratio = smallfloat.div(levels, smallfloat.from_int(np.int64(top)))
         m, e = smallfloat.split(ratio)
@@ -133,7 +140,8 @@ def captured(weights, tokens):
             words, unit = (part[side] for part in stored[layer])
             for n, row in enumerate(words):
                 step = steps[layer, 0, n, last].astype(np.int64)
-                u = (step + (1 << bits) - 1 >> 1 if numerics.kv_code == "midrise"
-                     else step + (1 << bits - 1))
-                yield (Head(row, numerics.kv_code, bits, float(np.ravel(unit)[0])), u.tolist(),
-                       {"kv": int(encode_kv_scale(scales[layer, 0, n, last]))})
+                code, zero = numerics.kv_code, row_zeros(row, bits, numerics.kv_code)
+                u = {"midrise": step + (1 << bits) - 1 >> 1, "symmetric": step + (1 << bits - 1),
+                     "minmax": step + zero}[code]
+                yield (Head(row, code, bits, float(np.ravel(unit)[0])), u.tolist(),
+                       {"kv": int(encode_row_scale(scales[layer, 0, n, last], zero, code))})

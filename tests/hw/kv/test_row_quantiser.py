@@ -19,6 +19,7 @@ from sim.simulator import Device, Recorder, simulate, source
 from tests.hw.adversarial import STALLS, signed_words, small_reals
 from tests.hw.kv.heads import (
     KINDS,
+    MINMAX,
     Head,
     captured,
     corners,
@@ -27,10 +28,13 @@ from tests.hw.kv.heads import (
     ties,
 )
 from tests.hw.quant.tokens import PEAK
+from tests.mutants import mutant
 
 CONFIGS = [RowQuantiserConfig(form="dsp"),
            RowQuantiserConfig(lanes=1, max_n=33, rows_per_stage=9, form="dsp"),
            RowQuantiserConfig(lanes=3, max_n=40, code_bits=12, rows_per_stage=1, form="dsp")]
+RANGED = [RowQuantiserConfig(minmax=True, form="dsp"),
+          RowQuantiserConfig(lanes=3, max_n=40, minmax=True, rows_per_stage=9, form="dsp")]
 
 
 @cache
@@ -66,14 +70,14 @@ def check(config, heads, dut=None):
         config, [len(head.x) for head in heads])
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("config", [*CONFIGS, *RANGED], ids=str)
 @pytest.mark.parametrize("stall", [0.0, 0.5], ids=["full_rate", "stalled"])
 def test_random_heads_of_odd_sizes(config, stall):
-    lengths = [1, 2, 7, 32, 31, 33, 5]
+    lengths, kinds = [1, 2, 7, 32, 31, 33, 5, 9], MINMAX if config.minmax else KINDS
     if stall:
-        run(config, list(random_heads(lengths, seed=2)), stall)
+        run(config, list(random_heads(lengths, seed=2, kinds=kinds)), stall)
     else:
-        check(config, random_heads(lengths, seed=1))
+        check(config, random_heads(lengths, seed=1, kinds=kinds))
 
 
 def waiting_heads(dut=None):
@@ -90,6 +94,7 @@ def test_adder_rows_compute_the_same():
 
 def test_corner_heads():
     check(CONFIGS[0], corners(9))
+    check(RANGED[0], corners(9, MINMAX))
 
 
 def test_every_width_of_codes():
@@ -103,6 +108,13 @@ def test_ties_go_to_even():
     heads = list(ties())
     assert any(code % 2 for head in heads for code in head.coded()[0])
     check(CONFIGS[0], heads)
+
+
+def test_both_roundings_of_a_min_max_code_may_go_up():
+    """3.5 levels either side of zero make eight steps, of which the highest is given up."""
+    x = np.array([3584, -3584, 1024, 0])
+    assert Head(x, "minmax", 3).coded()[0] == [7, 0, 5, 4]
+    check(RANGED[0], [Head(x, "minmax", 3), *ties([("minmax", 3), ("minmax", 4)])])
 
 
 def delicate_heads(dut=None):
@@ -128,7 +140,8 @@ def test_scales_at_the_ends_of_the_kv_scale():
 
 
 @pytest.mark.parametrize("numerics", [Numerics(), Numerics(
-    act_format="int8", q_bits=4, kv_bits=4, kv_code="symmetric")], ids=["default", "symmetric"])
+    act_format="int8", q_bits=4, kv_bits=4, kv_code="symmetric"), Numerics(kv_code="minmax")],
+    ids=["default", "symmetric", "minmax"])
 @pytest.mark.parametrize("tokens", [[3], [0, 4, 2]], ids=["bos", "later"])
 def test_heads_of_a_model_are_coded_as_the_decoder_does(numerics, tokens):
     shape = ModelShape(vocab=9, hidden=24, ffn=12, layers=1, heads=2, kv_heads=1, head_dim=10,
@@ -137,7 +150,7 @@ def test_heads_of_a_model_are_coded_as_the_decoder_does(numerics, tokens):
     for head, codes, scale in found:
         assert head.coded()[0] == codes
         assert scale.items() <= head.coded()[1].items()
-    check(CONFIGS[0], [head for head, *_ in found])
+    check(RANGED[0] if numerics.kv_code == "minmax" else CONFIGS[0], [head for head, *_ in found])
 
 
 def test_words_that_come_late_are_taken_when_they_come():
@@ -184,6 +197,9 @@ def test_cycles_are_pinned():
         HeadCycles(0, [1, 2], [26, 27], 33), HeadCycles(7, [8, 9], [40, 41], 47),
         HeadCycles(20, [21], [54], 61)]
     assert CONFIGS[0].head_latency == 24
+    assert head_cycles(RANGED[0], [8, 7, 1]) == [
+        HeadCycles(0, [1, 2], [33, 34], 40), HeadCycles(8, [9, 10], [52, 53], 59),
+        HeadCycles(27, [28], [71], 78)]
 
 
 def test_a_kv_scale_that_is_cut_off_is_noticed(monkeypatch):
@@ -191,6 +207,17 @@ def test_a_kv_scale_that_is_cut_off_is_noticed(monkeypatch):
                         lambda scale: Cat(scale.m[5:-1], scale.e + 55)[:16])
     with pytest.raises(AssertionError):
         check(CONFIGS[0], random_heads([8, 7, 6], seed=1), RowQuantiser(CONFIGS[0]))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("Mux(kind.format == RowFormat.MINMAX, high + low,", "Mux(C(0), high + low,"),
+    ("(rounded.most != 0) & (code > rounded.most)", "C(0)"),
+    ("zero.eq(self.zero)]", "zero.eq(self.found)]")])
+def test_a_min_max_code_gone_wrong_is_noticed(old, new):
+    broken = mutant(RowQuantiser, old, new)
+    with pytest.raises(AssertionError):
+        check(RANGED[0], [*random_heads([9, 8, 7], 1, MINMAX[:1]), *ties(MINMAX[:1])],
+              broken(RANGED[0]))
 
 
 def test_too_few_buffers_are_noticed(monkeypatch):
@@ -229,7 +256,7 @@ def test_any_heads(heads, stall):
 
 @pytest.mark.parametrize(("field", "value"), [
     ("lanes", 0), ("max_n", 0), ("max_n", 4097), ("code_bits", 1), ("code_bits", 13),
-    ("form", "table")])
+    ("form", "table"), ("minmax", 2)])
 def test_config_refuses(field, value):
     with pytest.raises(ValueError, match=f"^{field} must be .* not {value!r}$"):
         RowQuantiserConfig(**{field: value})

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from amaranth import Signal
 
 from golden_model.quant.multiplier import multiply
 from golden_model.quant_config import MultiplierConfig
+from hw.delay import register
+from hw.quant import multiplier as unit
 from hw.quant.multiplier import Multiplier
 from sim.simulator import simulate
 
@@ -88,24 +89,26 @@ def test_golden_model_refuses_operands_that_do_not_fit():
         multiply(config, np.array([7]), np.array([8]))
 
 
-class Restless(Multiplier):
-    """Moves on whether it should or not."""
-
-    def register(self, m, value, name):
-        held = Signal(value.shape(), name=name, reset_less=True)
-        m.d.sync += held.eq(value)
-        return held
-
-
 class Late(Multiplier):
-    """One register too many after each row's."""
+    """Its product comes a step late."""
 
-    def register(self, m, value, name):
-        return super().register(m, super().register(m, value, name), f"{name}_again")
+    def booth(self, m):
+        return register(m, super().booth(m), "again", advance=self.advance)
+
+    def inferred(self, m):
+        return register(m, super().inferred(m), "again", advance=self.advance)
 
 
-@pytest.mark.parametrize("broken", [Restless, Late])
-def test_a_pipeline_out_of_step_is_noticed(broken):
+@pytest.mark.parametrize("form", ["booth", "dsp"])
+def test_a_late_product_is_noticed(form):
+    config = MultiplierConfig(a_bits=5, b_bits=7, form=form)
+    a, b = operands(config, 40)
+    assert products(Late(config), a, b, stall=0.3) != multiply(config, a, b).tolist()
+
+
+def test_a_pipeline_that_does_not_stand_still_is_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "register", lambda m, value, name, *, advance:
+                        register(m, value, name))
     config = MultiplierConfig(a_bits=5, b_bits=7)
     a, b = operands(config, 40)
-    assert products(broken(config), a, b, stall=0.3) != multiply(config, a, b).tolist()
+    assert products(Multiplier(config), a, b, stall=0.3) != multiply(config, a, b).tolist()

@@ -36,8 +36,13 @@ from tests.hw.quant.tokens import (
 FORMATS = ["int4", "fp4", "int8"]
 
 
+@cache
+def device(config):
+    return Device(QuantiserWithUnit(config))
+
+
 def run(config, tokens, stall=0.0, *, dut=None):
-    dut, sent = dut or QuantiserWithUnit(config), []
+    dut, sent = dut or device(config), []
     vectors = [beat for token in tokens for _ in range(2) for beat in beats(config, token)]
     codes, scales = Recorder(dut.o, len(vectors) // 2, stall=stall), Recorder(
         dut.o_scale, len(tokens), stall=stall, seed=8)
@@ -202,7 +207,7 @@ def test_a_maximum_over_one_lane_too_few_is_noticed(monkeypatch):
 
     monkeypatch.setattr(NormQuantiser, "reduce", forgetful)
     with pytest.raises(AssertionError):
-        check(CONFIGS[0], [gaussian(33, "int8", seed=3)])
+        check(CONFIGS[0], [gaussian(33, "int8", seed=3)], dut=QuantiserWithUnit(CONFIGS[0]))
 
 
 @pytest.mark.parametrize(("lanes", "n", "stated"), [(4, 256, Schedule(75, 0, 80)),
@@ -227,11 +232,6 @@ def test_widths_are_pinned(max_n, square, statistic):
     assert (config.square_sum_bits, config.statistic_bits) == (square, statistic)
 
 
-@cache
-def device(config):
-    return Device(QuantiserWithUnit(config))
-
-
 @st.composite
 def any_token(draw):
     x = draw(st.lists(signed_words(24), min_size=1, max_size=9))
@@ -246,7 +246,7 @@ def any_token(draw):
 @given(tokens=st.lists(any_token(), min_size=1, max_size=2), stall=STALLS)
 def test_any_tokens(tokens, stall):
     config = NormQuantiserConfig(lanes=2, max_n=40, form="dsp")
-    check(config, tokens, stall, dut=device(config))
+    check(config, tokens, stall)
 
 
 @settings(max_examples=25, deadline=None)

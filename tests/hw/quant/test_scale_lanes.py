@@ -18,7 +18,7 @@ from tests.hw.adversarial import STALLS, rows, signed_words, small_reals
 from tests.hw.quant.test_multiplier import Late
 
 CONFIGS = [
-    ScaleLanesConfig(),
+    ScaleLanesConfig(lanes=2),
     ScaleLanesConfig(lanes=1, out_bits=8, form="dsp"),
     ScaleLanesConfig(lanes=2, in_bits=24, out_bits=16, rows_per_stage=1, form="dsp"),
     ScaleLanesConfig(lanes=3, in_bits=7, out_bits=4, rows_per_stage=9),

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -6,8 +8,8 @@ from golden_model.batch_config import BatchGatherConfig
 from golden_model.sparse.batch_gather import batch_gather, batch_gather_cycles
 from golden_model.sparse.row_gather import beats, gather_cycles
 from hw.sparse.batch_gather import BatchGather
-from sim.simulator import fetch, receive, send, simulate
-from tests.hw.sparse.test_sparse_product import packed
+from sim.simulator import Device, send
+from tests.hw.sparse.weighted import exchange, packed
 from tests.mutants import mutant
 
 CONFIGS = [BatchGatherConfig(width=1, max_k=3, max_rows=9, in_flight=2, batch=2),
@@ -33,9 +35,14 @@ def cases(config, seed):
            np.full((config.max_rows, config.max_k), -1, np.int8), patterns[0])
 
 
-def run(config, vectors, weights, wanted, *, stall=0.0, component=BatchGather):
+@cache
+def device(config):
+    return Device(BatchGather(config))
+
+
+def run(config, vectors, weights, wanted, *, stall=0.0, dut=None):
     """Check sums and requests; return the cycles on ``i``, requests, weights and ``o``."""
-    dut = component(config)
+    dut = dut or device(config)
     masks = (wanted << np.arange(len(vectors))).sum(axis=1).tolist()
     named = [*({"index": row, "tokens": mask, "end": 0} for row, mask in enumerate(masks)),
              {"index": 0, "tokens": 0, "end": 1}]
@@ -44,7 +51,6 @@ def run(config, vectors, weights, wanted, *, stall=0.0, component=BatchGather):
     words = [beat for vector in vectors for beat in beats(config, vector).tolist()]
     command = {"blocks": len(words) // len(vectors), "tokens": len(vectors)}
     expected = batch_gather(vectors, weights, wanted)
-    sums, asked, logs = [], [], ([], [], [], [])
     start = len(words)
 
     async def load(ctx):
@@ -52,23 +58,8 @@ def run(config, vectors, weights, wanted, *, stall=0.0, component=BatchGather):
         await send(ctx, dut.i_vector, words)
         await send(ctx, dut.i_command, [command])
 
-    async def drive(ctx):
-        await ctx.tick().repeat(start)
-        await send(ctx, dut.i, named, stall=stall, log=logs[0])
-
-    async def request(ctx):
-        await ctx.tick().repeat(start)
-        await receive(ctx, dut.o_request, len(rows), asked, stall=stall, seed=3, log=logs[1])
-
-    async def weigh(ctx):
-        await ctx.tick().repeat(start)
-        await fetch(ctx, dut.i_weights, logs[1], bursts, LATENCY, stall=stall, log=logs[2])
-
-    async def check(ctx):
-        await ctx.tick().repeat(start)
-        await receive(ctx, dut.o, len(expected) + 1, sums, stall=stall, seed=4, log=logs[3])
-
-    simulate(dut, load, drive, request, weigh, check)
+    asked, sums, logs = exchange(dut, load, named, bursts, len(expected) + 1, latency=LATENCY,
+                                 start=start, stall=stall)
     assert asked == rows
     assert [None if p.end else (p.index, p.token, p.sum) for p in sums] == [*expected, None]
     return logs
@@ -132,4 +123,4 @@ def test_planted_bug_is_found(monkeypatch, old, new):
     monkeypatch.setattr("sim.simulator.PATIENCE", 500)
     vectors, weights, wanted = list(cases(CONFIGS[1], seed=2))[2]
     with pytest.raises(AssertionError):
-        run(CONFIGS[1], vectors, weights, wanted, component=mutant(BatchGather, old, new))
+        run(CONFIGS[1], vectors, weights, wanted, dut=mutant(BatchGather, old, new)(CONFIGS[1]))

@@ -9,9 +9,9 @@ from golden_model.sparse.batch_product import BatchVectors, batch_cycles, batch_
 from golden_model.sparse.channel_union import channel_union
 from golden_model.sparse.sparse_product import blocks, column_beats, sparse_cycles, sparse_product
 from hw.sparse.batch_product import BatchProduct
-from sim.simulator import Device, fetch, receive, send, simulate
+from sim.simulator import Device, send
 from tests.hw.adversarial import STALLS
-from tests.hw.sparse.test_sparse_product import packed
+from tests.hw.sparse.weighted import exchange, packed
 from tests.mutants import mutant
 
 CONFIGS = [BatchProductConfig(width=1, max_n=9, max_m=3, in_flight=2, batch=2),
@@ -54,24 +54,12 @@ def run(config, vectors, *, stall=0.0, keep_zeros=True, dut=None):
         beats = batch_product(config, codes, weights).tolist()
         wanted += [(beat, n == len(beats) - 1) for n, beat in enumerate(beats)]
         commands.append({"blocks": blocks(config, len(weights)), "tokens": len(codes)})
-    asked, sums, logs = [], [], ([], [], [], [])
 
     async def command(ctx):
         await send(ctx, dut.i_command, commands)
 
-    async def drive(ctx):
-        await send(ctx, dut.i, channels, stall=stall, log=logs[0])
-
-    async def request(ctx):
-        await receive(ctx, dut.o_request, len(requests), asked, stall=stall, seed=3, log=logs[1])
-
-    async def weigh(ctx):
-        await fetch(ctx, dut.i_weights, logs[1], columns, LATENCY, stall=stall, log=logs[2])
-
-    async def check(ctx):
-        await receive(ctx, dut.o, len(wanted), sums, stall=stall, seed=4, log=logs[3])
-
-    simulate(dut, command, drive, request, weigh, check)
+    asked, sums, logs = exchange(dut, command, channels, columns, len(wanted), latency=LATENCY,
+                                 stall=stall)
     assert asked == requests
     assert [(list(p.sums), p.last) for p in sums] == wanted
     return logs

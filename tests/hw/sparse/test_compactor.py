@@ -8,16 +8,18 @@ from amaranth.lib import fifo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden_model.sparse.compactor import beat_counts, compact, emission_cycles
+from golden_model.sparse.compactor import beat_counts, emission_cycles, transfers
 from golden_model.sparse_config import CompactorConfig
 from hw.sparse import compactor as unit
 from hw.sparse.compactor import Compactor
 from sim.simulator import Device, beats, lane_mask, receive, send, simulate
 from tests.hw.adversarial import STALLS, flags, signed_words
+from tests.mutants import mutant
 
 CONFIGS = [CompactorConfig(lanes=1, max_n=9, queue=1), CompactorConfig(lanes=2, max_n=64, queue=2),
            CompactorConfig(lanes=4, max_n=100), CompactorConfig(lanes=8, max_n=64, queue=1),
-           CompactorConfig(lanes=4, max_n=100, drop_zeros=False)]
+           CompactorConfig(lanes=4, max_n=100, drop_zeros=False),
+           CompactorConfig(lanes=4, max_n=100, emit=2), CompactorConfig(lanes=8, max_n=61, emit=8)]
 
 
 def vectors(config, seed):
@@ -39,14 +41,21 @@ def groups(config, codes, keep):
             for n, (row, mask) in enumerate(rows)]
 
 
-def elements(config, codes, keep):
-    return [*zip(*(part.tolist() for part in compact(config, codes, keep))), None]
+def pairs(config, payload):
+    """Return what one transfer holds: nothing if it is the end marker."""
+    if config.emit == 1:
+        return [] if payload.end else [(payload.index, payload.code)]
+    valid = [bool(payload.valid >> n & 1) for n in range(config.emit)]
+    assert valid == sorted(valid, reverse=True)
+    assert payload.end == (not any(valid))
+    return [(channel.index, channel.code) for channel, there in zip(payload.channels, valid)
+            if there]
 
 
 def run(config, cases, stall=(0.0, 0.0), *, dut=None):
-    """Return the elements (``None`` is the end marker) and the cycles on both sides."""
+    """Return the elements of each transfer, those wanted, and the cycles on both sides."""
     dut = dut or Compactor(config)
-    wanted = [element for case in cases for element in elements(config, *case)]
+    wanted = [elements for case in cases for elements in transfers(config, *case)]
     got, taken, emitted = [], [], []
 
     async def drive(ctx):
@@ -57,7 +66,7 @@ def run(config, cases, stall=(0.0, 0.0), *, dut=None):
         await receive(ctx, dut.o, len(wanted), got, stall=stall[1], log=emitted)
 
     simulate(dut, drive, check)
-    return [None if p.end else (p.index, p.code) for p in got], wanted, taken, emitted
+    return [pairs(config, p) for p in got], wanted, taken, emitted
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
@@ -70,7 +79,7 @@ def test_matches_golden_model(config, stall):
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_cycles_match_golden_model(config):
     for codes, keep in vectors(config, seed=2):
-        _, _, taken, emitted = run(config, [(codes, keep)])
+        _, _, taken, emitted = run(config, [(codes, keep)], dut=device(config))
         assert (taken, emitted) == emission_cycles(config, beat_counts(config, codes, keep))
 
 
@@ -80,6 +89,14 @@ def test_dense_vector_has_no_bubbles():
     assert emitted == list(range(1, 102))
 
 
+def test_half_of_the_lanes_at_once_keep_up_with_whatever_is_kept():
+    for lanes in (2, 4, 8, 16):
+        config = CompactorConfig(lanes=lanes, emit=lanes // 2)
+        taken, emitted = emission_cycles(config, [lanes] * 100)
+        assert emitted == list(range(1, 202))
+        assert taken[-1] <= 200
+
+
 def test_cycles_are_pinned():
     """Literals, because hardware and test both follow the model and would drift together."""
     config = CompactorConfig(lanes=4, max_n=32, queue=2)
@@ -87,6 +104,15 @@ def test_cycles_are_pinned():
     taken, emitted = emission_cycles(config, counts)
     assert taken == [0, 1, 5, 6, 9, 13, 14, 15]
     assert emitted == [*range(1, 14), 16]
+
+
+def test_elements_that_are_sent_twice_are_noticed():
+    config = CONFIGS[5]
+    dut = mutant(Compactor, "rest = self.take(m, rest, head, channel, place)",
+                 "rest = self.take(m, pending, head, channel, place)")(config)
+    got, wanted, _, _ = run(config, [(np.arange(1, 5, dtype=np.int8), np.ones(4, np.bool_))] * 2,
+                            dut=dut)
+    assert got[0] != wanted[0]
 
 
 def deeper(width, depth):

@@ -13,10 +13,10 @@ from golden_model.sparse_config import RowGatherConfig
 from hw.mac.ternary_dot import TernaryDot
 from hw.sparse import row_gather as unit
 from hw.sparse.row_gather import RowGather
-from sim.simulator import Device, fetch, receive, send, simulate
+from sim.simulator import Device, send
 from tests.hw.adversarial import STALLS, signed_words
 from tests.hw.sparse.test_compactor import deeper
-from tests.hw.sparse.test_sparse_product import packed
+from tests.hw.sparse.weighted import exchange, packed
 
 CONFIGS = [RowGatherConfig(width=1, max_k=3, max_rows=9, in_flight=2),
            RowGatherConfig(width=5, max_k=20, max_rows=40, in_flight=4),
@@ -39,13 +39,17 @@ def cases(config, seed):
            np.full((config.max_rows, config.max_k), -1, np.int8), index[:3])
 
 
-def run(config, vector, weights, rows, *, stall=0.0, dut=None):
+@cache
+def device(config):
+    return Device(RowGather(config))
+
+
+def run(config, vector, weights, rows, *, stall=0.0):
     """Check sums and requests; return the cycles on ``i``, requests, weights and ``o``."""
-    dut = dut or RowGather(config)
+    dut = device(config)
     named = [*({"index": row, "end": 0} for row in rows.tolist()), {"index": 0, "end": 1}]
     bursts = [[packed(config, beat) for beat in beats(config, weights[row])] for row in rows]
     vector_beats = beats(config, vector).tolist()
-    sums, asked, logs = [], [], ([], [], [], [])
     start = len(vector_beats)
 
     async def load(ctx):
@@ -53,23 +57,8 @@ def run(config, vector, weights, rows, *, stall=0.0, dut=None):
         await send(ctx, dut.i_vector, vector_beats)
         await send(ctx, dut.i_command, [{"blocks": start}])
 
-    async def drive(ctx):
-        await ctx.tick().repeat(start)
-        await send(ctx, dut.i, named, stall=stall, log=logs[0])
-
-    async def request(ctx):
-        await ctx.tick().repeat(start)
-        await receive(ctx, dut.o_request, len(rows), asked, stall=stall, seed=3, log=logs[1])
-
-    async def weigh(ctx):
-        await ctx.tick().repeat(start)
-        await fetch(ctx, dut.i_weights, logs[1], bursts, LATENCY, stall=stall, log=logs[2])
-
-    async def check(ctx):
-        await ctx.tick().repeat(start)
-        await receive(ctx, dut.o, len(named), sums, stall=stall, seed=4, log=logs[3])
-
-    simulate(dut, load, drive, request, weigh, check)
+    asked, sums, logs = exchange(dut, load, named, bursts, len(named), latency=LATENCY, start=start,
+                                 stall=stall)
     assert asked == rows.tolist()
     wanted = zip(rows.tolist(), row_gather(vector, weights, rows).tolist())
     assert [None if p.end else (p.index, p.sum) for p in sums] == [*wanted, None]
@@ -120,13 +109,9 @@ class Forgetful(TernaryDot):
     ids=["a_lost_carry", "a_deeper_queue"])
 def test_a_planted_bug_is_noticed(monkeypatch, name, broken):
     monkeypatch.setattr(unit, name, broken)
+    monkeypatch.setitem(globals(), "device", lambda config: Device(RowGather(config)))
     with pytest.raises(AssertionError):
         test_values_and_cycles_match_golden_model(CONFIGS[1])
-
-
-@cache
-def device(config):
-    return Device(RowGather(config))
 
 
 @settings(max_examples=25, deadline=None)
@@ -138,6 +123,6 @@ def test_any_rows(data, k, stall, seed, fill):
     rows = data.draw(st.lists(st.integers(0, config.max_rows - 1), max_size=12))
     weights = np.random.default_rng(seed).integers(-1, 2, (config.max_rows, k), dtype=np.int8)
     weights = weights if fill is None else np.full_like(weights, fill)
-    logs = run(config, vector, weights, np.array(rows, int), stall=stall, dut=device(config))
+    logs = run(config, vector, weights, np.array(rows, int), stall=stall)
     if not stall:
         assert logs == (*gather_cycles(config, [(len(rows), -(-k // config.width))], LATENCY),)

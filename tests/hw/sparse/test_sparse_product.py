@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden_model.formats import pack_2bit, pack_base3
+from golden_model.presets import preset
 from golden_model.sparse.sparse_product import (
     blocks,
     column_beats,
@@ -17,9 +17,10 @@ from golden_model.sparse.sparse_product import (
 from golden_model.sparse_config import SparseProductConfig
 from hw.sparse import sparse_product as unit
 from hw.sparse.sparse_product import SparseProduct
-from sim.simulator import Device, fetch, receive, send, simulate
+from sim.simulator import Device, send
 from tests.hw.adversarial import STALLS, signed_words
 from tests.hw.sparse.test_compactor import deeper
+from tests.hw.sparse.weighted import exchange, packed
 
 CONFIGS = [SparseProductConfig(width=1, max_n=9, max_m=3, in_flight=2),
            SparseProductConfig(width=5, max_n=40, max_m=20, in_flight=4),
@@ -44,11 +45,6 @@ def patterns(config, seed):
     yield np.full(n, -128, np.int8), np.full((config.max_m, n), -1, np.int8)
 
 
-def packed(config, trits):
-    pack = {"2bit": pack_2bit, "base3": pack_base3}[config.packing]
-    return int.from_bytes(pack(trits).tobytes(), "little")
-
-
 def run(config, vectors, *, stall=0.0, keep_zeros=True, latency=LATENCY, dut=None):
     """Check sums and requests; return the cycles on ``i``, requests, weights and ``o``."""
     dut = dut or SparseProduct(config)
@@ -65,24 +61,12 @@ def run(config, vectors, *, stall=0.0, keep_zeros=True, latency=LATENCY, dut=Non
         beats = sparse_product(config, codes, weights).tolist()
         wanted += [(beat, n == len(beats) - 1) for n, beat in enumerate(beats)]
         commands.append({"blocks": blocks(config, weights.shape[0])})
-    asked, sums, logs = [], [], ([], [], [], [])
 
     async def command(ctx):
         await send(ctx, dut.i_command, commands)
 
-    async def drive(ctx):
-        await send(ctx, dut.i, channels, stall=stall, log=logs[0])
-
-    async def request(ctx):
-        await receive(ctx, dut.o_request, len(requests), asked, stall=stall, seed=3, log=logs[1])
-
-    async def weigh(ctx):
-        await fetch(ctx, dut.i_weights, logs[1], columns, latency, stall=stall, log=logs[2])
-
-    async def check(ctx):
-        await receive(ctx, dut.o, len(wanted), sums, stall=stall, seed=4, log=logs[3])
-
-    simulate(dut, command, drive, request, weigh, check)
+    asked, sums, logs = exchange(dut, command, channels, columns, len(wanted), latency=latency,
+                                 stall=stall)
     assert asked == requests
     assert [(list(p.sums), p.last) for p in sums] == wanted
     return logs
@@ -115,6 +99,13 @@ def test_any_pattern_takes_its_products_and_a_fixed_latency(m):
         channels = elements(codes, keep_zeros=False)
         cycles = sparse_cycles(config, [(channels, blocks(config, m))], LATENCY)
         assert cycles.sums[-1] + 1 <= max(1, len(channels)) * m // 64 + LATENCY + 3
+
+
+@pytest.mark.parametrize(("name", "m"), [("tiny", 128), ("ulx3s", 128), ("axi128", 2560)])
+def test_the_widths_of_the_presets_divide_what_their_models_have(name, m):
+    """So that no product is padded: the demo model's outputs, and those of 2B4T."""
+    units = preset(name).units
+    assert (m % units.down_width, units.max_hidden >= m) == (0, True)
 
 
 def test_cycles_are_pinned():

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,18 +8,20 @@ from amaranth import C
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden_model.sparse.compactor import beat_counts, compact
+from golden_model.sparse.compactor import beat_counts, transfers
 from golden_model.sparse.top_k import kept_count, top_k_mask
 from golden_model.sparse.top_k_cycles import top_k_cycles
-from golden_model.sparse_config import CompactorConfig, TopKConfig
+from golden_model.sparse_config import TopKConfig
 from hw.sparse import top_k as unit
 from hw.sparse.top_k import TopK
 from sim.simulator import Device, beats, lane_mask, receive, send, simulate
 from tests.hw.adversarial import STALLS as SHARES
 from tests.hw.adversarial import signed_words
+from tests.hw.sparse.test_compactor import pairs
 
 CONFIGS = [TopKConfig(lanes=1, max_n=9, block_size=2), TopKConfig(lanes=2, max_n=30, block_size=4),
-           TopKConfig(lanes=4, max_n=101), TopKConfig(lanes=8, max_n=60, block_size=0)]
+           TopKConfig(lanes=4, max_n=101), TopKConfig(lanes=8, max_n=60, block_size=0),
+           TopKConfig(lanes=4, max_n=101, emit=2)]
 
 
 STALLS = [(0.3, 0.5, 0.5), (0.0, 0.8, 0.0), (0.0, 0.0, 0.0)]
@@ -40,9 +43,8 @@ class Case:
         self.beats = beats(codes, config.lanes)
         mask = top_k_mask(np.abs(codes.astype(np.int64)), keep, size if blocks else 0)
         self.masks = lane_mask(mask, config.lanes)
-        compactor = CompactorConfig(lanes=config.lanes, max_n=config.max_n, drop_zeros=drop_zeros)
-        pairs = zip(*(part.tolist() for part in compact(compactor, codes, mask)))
-        self.elements = [] if mask_only else [*pairs, None]
+        compactor = replace(config.compactor, drop_zeros=drop_zeros)
+        self.elements = [] if mask_only else transfers(compactor, codes, mask)
         self.counts = beat_counts(compactor, codes, mask)
 
     def cycles(self, config):
@@ -90,7 +92,7 @@ def run(config, vectors, stall=(0.0, 0.0, 0.0), *, dut=None):
     expected = [{"keep": mask, "last": int(n == len(case.masks) - 1)}
                 for case in vectors for n, mask in enumerate(case.masks)]
     assert [{"keep": p.keep, "last": p.last} for p in masks] == expected
-    assert [None if p.end else (p.index, p.code) for p in got] == wanted
+    assert [pairs(config, p) for p in got] == wanted
     return logs
 
 
@@ -104,7 +106,7 @@ def test_matches_golden_model(config, stall):
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_cycles_match_golden_model(config):
     for case in list(cases(config, seed=7))[::13]:
-        _, *cycles = run(config, [case])
+        _, *cycles = run(config, [case], dut=device(config))
         # The command goes out once the testbench has waited.
         assert [[c - START for c in log] for log in cycles] == [*case.cycles(config)[:3]]
 
@@ -120,6 +122,23 @@ def test_bounds_of_the_largest_vector():
     blocks = top_k_cycles(config, beats_of_half, blocks=True)
     assert blocks.loaded[-1] == 16 * 512 - 8
     assert blocks.emitted[-1] - blocks.loaded[-1] == 27
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("n", [1, 37, 16_384])
+def test_any_selection_is_done_in_the_bound_with_half_of_the_lanes_at_once(lanes, n):
+    """``3 n / P + 64`` beyond loading, whatever K is and wherever the kept elements are."""
+    config = TopKConfig(lanes=lanes, emit=max(1, lanes // 2))
+    beats = -(-n // lanes)
+    rng = np.random.default_rng(n)
+    even = np.arange(n) % lanes * beats + np.arange(n) // lanes
+    for k in {0, 1, n // 2, n - 1, n}:
+        for order in (np.arange(n), np.arange(n)[::-1], even, rng.permutation(n)):
+            keep = np.zeros(beats * lanes, bool)
+            keep[:n][order.argsort(kind="stable") < k] = True
+            cycles = top_k_cycles(config, keep.reshape(beats, lanes).sum(axis=1).tolist())
+            assert max(cycles.emitted[-1], cycles.masked[-1]) - cycles.loaded[-1] \
+                <= min(3 * n / lanes, 2 * beats) + 64
 
 
 def test_a_pass_through_keeps_the_longest_vector_within_its_emission():

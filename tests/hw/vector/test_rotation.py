@@ -10,8 +10,9 @@ from sim.simulator import receive, send, simulate
 from tests.mutants import mutant
 
 CONFIGS = [RotationConfig(rows=2, lanes=8, max_n=16, sum_bits=12),
-           RotationConfig(rows=4, lanes=4, max_n=8, sum_bits=18)]
-SHAPES = [(4, 2), (1, 1), (2, 2)]
+           RotationConfig(rows=4, lanes=4, max_n=8, sum_bits=18),
+           RotationConfig(rows=2, lanes=4, max_n=8, grouped=True)]
+SHAPES = [(4, 2), (1, 1), (2, 2), (6, 2)]
 
 
 def token(config, heads, kv_heads, seed):
@@ -29,9 +30,10 @@ def run(config, stall=0.0, build=Rotation):
     commands, sums, turns = [], [], []
     for seed, (heads, kv_heads) in enumerate(SHAPES):
         k, v, q, cos, sin = token(config, heads, kv_heads, seed)
-        commands.append({"heads": heads, "kv_heads": kv_heads,
+        commands.append({"heads": heads // kv_heads if config.grouped else heads,
+                         "kv_heads": kv_heads,
                          "blocks": config.max_n // config.rows})
-        stored = np.concatenate([golden.paired(k), v, golden.paired(q)])
+        stored = golden.ordered(config, golden.paired(k), v, golden.paired(q))
         sums += stored.reshape(-1, config.rows).tolist()
         table = [[{"cos": int(c), "sin": int(s)} for c, s in pair] for pair in np.stack(
             [cos, sin], axis=-1).reshape(-1, config.rope.pairs, 2)]
@@ -64,13 +66,13 @@ def test_matches_golden_model(config, stall):
 
 
 def test_latency_is_pinned():
-    assert [config.latency for config in CONFIGS] == [7, 7]
+    assert [config.latency for config in CONFIGS] == [7, 7, 7]
 
 
 @pytest.mark.parametrize(("old", "new"), [
     ("self.i_turns.ready.eq(taken & ~still)", "self.i_turns.ready.eq(taken)"),
     ("Mux(still, 0, turn.sin)", "turn.sin"),
-    ("Mux(part == Part.QUERIES, command.heads, command.kv_heads)", "command.kv_heads"),
+    ("Mux(part == Part.QUERIES, command.heads, others)", "others"),
 ])
 def test_planted_bugs_are_seen(old, new):
     try:
@@ -78,3 +80,8 @@ def test_planted_bugs_are_seen(old, new):
     except AssertionError:
         return
     assert got != wanted
+
+
+def test_groups_that_do_not_end_are_seen():
+    with pytest.raises(AssertionError):
+        run(CONFIGS[2], 0.0, mutant(Rotation, "m.d.sync += group.eq(0)", "pass"))
