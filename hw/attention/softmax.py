@@ -87,7 +87,6 @@ class Softmax(wiring.Component):
                 m.submodules[f"bank_{n}" + (f"_{number}" if config.abreast > 1 else "")] = part
             self.write.append([part.write_port() for part in parts])
             self.read.append([part.read_port() for part in parts])
-            m.d.comb += [read.en.eq(0) for read in self.read[-1]]
         self.largest = [[Signal(signed(WORD_BITS), name=f"largest_{n}_{q}")
                          for q in range(config.queries)] for n in range(config.banks)]
         self.exponent = [Signal(KV_EXPONENT_BITS, name=f"exponent_{n}")
@@ -95,8 +94,7 @@ class Softmax(wiring.Component):
         self.last_row = [Signal(self.row, name=f"last_row_{n}") for n in range(config.banks)]
         released = Signal()
         scored = self.store(m, platform, released)
-        self.weigh(m, platform, scored)
-        self.encode(m, platform, released)
+        self.encode(m, platform, released, *self.weigh(m, platform, scored))
         return m
 
     def after(self, bank):
@@ -154,7 +152,10 @@ class Softmax(wiring.Component):
         return valid & last
 
     def weigh(self, m, platform, scored):
-        """Second stage: weights take the places of scores."""
+        """Second stage: weights take the places of scores.
+
+        Return whether it reads from each bank, and from which place.
+        """
         config = self.config
         m.submodules.totals = totals = fifo.SyncFIFO(width=total_layout(config).size, depth=2)
         waiting, owed = Signal(range(config.banks + 1)), Signal(range(3))
@@ -173,10 +174,7 @@ class Softmax(wiring.Component):
         with m.If(~running | last):
             m.d.sync += running.eq(begin)
 
-        for n, reads in enumerate(self.read):
-            with m.If(running & (bank == n)):
-                m.d.comb += [port.eq(value) for read in reads
-                             for port, value in ((read.addr, at), (read.en, 1))]
+        weighing = [running & (bank == n) for n in range(config.banks)]
         # Of a pass's last place not every part need hold a row.
         there = Signal(config.abreast)
         m.d.comb += there.eq(Mux(last, Cat(Cat(ends_in[n:]).any()
@@ -240,8 +238,9 @@ class Softmax(wiring.Component):
                 m.d.sync += [so_far.eq(total.totals[q]), most.eq(total.peaks[q])]
         m.d.comb += [self.o_total.valid.eq(totals.r_rdy), totals.r_en.eq(given),
                      self.o_total.p.eq(totals.r_data)]
+        return weighing, at
 
-    def encode(self, m, platform, released):
+    def encode(self, m, platform, released, weighing, at):
         """Third stage: codes, as the value rows take them."""
         config = self.config
         lanes = [once(platform, ScaleLanes, config.code) for _ in range(config.queries)]
@@ -265,10 +264,11 @@ class Softmax(wiring.Component):
         from_part = Signal(range(max(2, config.abreast)))
         with m.If(fetch):
             m.d.sync += from_part.eq(row[:self.part_bits])
-        for n, reads in enumerate(self.read):
-            with m.If(fetch & (bank == n)):
-                for read, mine in zip(reads, parts):
-                    m.d.comb += [read.addr.eq(place), read.en.eq(mine)]
+        # Addresses do not wait for `fetch`, which comes late.
+        m.d.comb += [port.eq(value) for n, reads in enumerate(self.read)
+                     for read, mine in zip(reads, parts) for port, value in (
+                         (read.addr, Mux(weighing[n], at, place)),
+                         (read.en, weighing[n] | fetch & (bank == n) & mine))]
         # The bank's parts first: what is taken from it is a row of one of them.
         entry = Array([Array([read.data for read in reads])[from_part] for reads in self.read])[
             from_bank]

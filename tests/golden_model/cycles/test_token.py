@@ -30,7 +30,7 @@ PINNED = [("embed", 44), ("quantise", 79), ("attend", 355), ("output", 201), ("q
           ("feed_forward", 366), ("quantise", 79), ("attend", 355), ("output", 201), ("quantise",
           79), ("feed_forward", 369), ("quantise", 82), ("head", 355), ("end", 1)]
 SHIPPED_LAYER = [("quantise", 78), ("attend", 478), ("output", 205), ("quantise", 78),
-                 ("feed_forward", 824)]
+                 ("feed_forward", 823)]
 SHIPPED_REST = [("embed", 36), ("quantise", 79), ("head", 3147), ("end", 1)]
 
 
