@@ -26,8 +26,8 @@ WINDOW = 8
 WEIGHTS = random_weights(SHAPE, Numerics(), seed=3)
 CONFIG = DecoderConfig(
     array=ArrayConfig(rows=4, lanes=16, max_k=64, max_m=256), max_hidden=64, max_ffn=128,
-    max_vocab=64, pending=64, form="dsp", attention=CachedAttentionConfig.of(
-        SHAPE, Numerics(), lanes=16, queries=2, window=WINDOW, slots=2, beat=4, form="dsp"))
+    max_vocab=64, pending=64, attention=CachedAttentionConfig.of(
+        SHAPE, Numerics(), lanes=16, queries=2, window=WINDOW, slots=2, beat=4))
 
 
 @pytest.fixture(scope="module")
