@@ -158,9 +158,9 @@ class Shuffled(WeightedSum):
 class Forgetful(Softmax):
     """Reads the third stage's codes from the bank behind."""
 
-    def encode(self, m, platform, released):
+    def encode(self, m, platform, released, weighing, at):
         self.read = [*self.read[1:], self.read[0]]
-        super().encode(m, platform, released)
+        super().encode(m, platform, released, weighing, at)
 
 
 @pytest.mark.parametrize(("name", "broken"), [("WeightedSum", Shuffled), ("Softmax", Forgetful)])
