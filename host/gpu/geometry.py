@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["TILE", "BatchCut", "ColumnCut", "RowCut", "batch_cut", "column_cut", "listed_cut",
-           "row_cut"]
+__all__ = ["TILE", "BatchCut", "ColumnCut", "RowCut", "batch_cut", "column_cut", "fused_cut",
+           "listed_cut", "row_cut"]
 
 TILE = 16
 """Rows that one tensor-core product takes."""
@@ -124,6 +124,21 @@ def row_cut(rows: int, depth: int, planes: int = 2) -> RowCut:
     return RowCut(split, max(1, min(held, rows // (TILE * 100))))
 
 
+# The same for products that compute their input themselves.
+_FUSED_CUTS: Mapping[tuple[int, int], tuple[int, int]] = MappingProxyType({
+    (3840, 10): (10, 4), (2560, 10): (10, 4), (13824, 10): (10, 8), (2560, 27): (7, 2),
+})
+
+
+def fused_cut(rows: int, depth: int) -> RowCut:
+    """Choose a cut where a block has one set of rows, a warp more, and a thread for each row."""
+    if (rows, depth) in _FUSED_CUTS:
+        return RowCut(*_FUSED_CUTS[rows, depth])
+    split = _even(depth, 31)
+    tiles = max(1, min(8 // -(-depth // split), rows // (TILE * 100)))
+    return RowCut(split, min(tiles, 2 * (split + 1)))
+
+
 def listed_cut(depth: int) -> RowCut:
     """Choose a cut for rows that are listed: many small blocks, since all must be read at once."""
     return RowCut(_even(depth, 10), 1)
@@ -143,6 +158,6 @@ def batch_cut(rows: int, depth: int, tokens: int) -> BatchCut:
 
 
 def column_cut(rows: int, columns: int) -> ColumnCut:
-    """Choose a cut: a block for each multiprocessor, and few of them that have much to add."""
-    shares = max(1, 132 // -(-rows // 256))
-    return ColumnCut(max(4, min(24, -(-columns // (27 * shares)))), shares)
+    """Choose a cut: at most 128 blocks, which gather half of the columns in one step."""
+    shares = max(1, 128 // -(-rows // 256))
+    return ColumnCut(max(4, min(24, -(-columns // (64 * shares)))), shares)

@@ -36,7 +36,6 @@ column_product(const unsigned* __restrict__ w, const unsigned* kept, const int* 
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
   const int share = blockIdx.x % SHARES, first = blockIdx.x / SHARES * SPAN;
   const uint2* column = reinterpret_cast<const uint2*>(w + first / 16) + g;
-  launch_dependents();
   wait_for_previous();
 
   const int end = load_fresh(count);  // the first entries are fetched before it has come
@@ -66,6 +65,7 @@ column_product(const unsigned* __restrict__ w, const unsigned* kept, const int* 
                              __byte_perm(entries[2], entries[3], 0x0073), 0x5410);
       asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(own) : "r"(0x01010101u), "r"(codes[h]));
     }
+    launch_dependents();  // whose own gather then follows this one
 #pragma unroll
     for (int h = 0; h < 2; h++) {
       transpose(turned[h][0], words[h][0].x, words[h][1].x, words[h][2].x, words[h][3].x);
@@ -79,6 +79,7 @@ column_product(const unsigned* __restrict__ w, const unsigned* kept, const int* 
       multiply_bytes(sums[i / 8], a, g == i % 8 ? codes[0] : 0, g == i % 8 ? codes[1] : 0);
     }
   }
+  launch_dependents();
   // A thread holds rows g and g + 8 of the product, words 2 g and 2 g + 1, and of its columns, the
   // rows in a word, 2 q and 2 q + 1, the second sum's eight further on.
   own += __shfl_xor_sync(~0u, own, 1);

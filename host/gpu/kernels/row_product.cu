@@ -9,41 +9,14 @@
 //
 // With LISTED, only the rows `rows[0] .. rows[*count - 1]` are computed and written; the list comes
 // from the launch ahead, so no weight is read before that has ended.
-#include "planes.cuh"
+#include "rows.cuh"
 
 #ifndef STORE
 #define STORE(token, row, sum) y[(token) * ROWS + (row)] = (sum)
 #endif
 
-constexpr int SHARE = (DEPTH + SPLIT - 1) / SPLIT;  // chunks of a warp, at most
-constexpr int HEIGHT = 16 * TILES;                  // rows of a warp
-constexpr int SPAN = HEIGHT * GROUPS;               // rows of a block
 constexpr int THREADS = 32 * SPLIT * GROUPS;
-constexpr bool WIDE = 1LL * ROWS * DEPTH * (32 * PLANES) >= 7 << 20;
 constexpr int BATCH = TOKENS < 4 ? TOKENS : 4;      // vectors between two barriers
-
-struct Words {
-  uint2 plane[PLANES];
-};
-
-// The words of one row and chunk that a thread needs.
-__device__ __forceinline__ Words load_words(const uint2* w, int row, int chunk, int q) {
-  const uint2* at = w + (static_cast<long long>(row) * DEPTH + chunk) * (4 * PLANES);
-  Words out;
-  if constexpr (PLANES == 2) {
-    const uint4 v = load_constant<WIDE>(reinterpret_cast<const uint4*>(at) + q);
-    out.plane[0] = make_uint2(v.x, v.y);
-    out.plane[1] = make_uint2(v.z, v.w);
-  } else {
-#pragma unroll
-    for (int p = 0; p < PLANES; p++) out.plane[p] = load_constant(at + 4 * p + q);
-  }
-  return out;
-}
-
-__device__ __forceinline__ constexpr int coefficient(int plane) {
-  return plane == PLANES - 1 ? -(1 << (PLANES == 2 ? 0 : plane)) : 1 << plane;
-}
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 row_product(const uint2* __restrict__ w, const signed char* x, int* y
@@ -108,33 +81,7 @@ row_product(const uint2* __restrict__ w, const signed char* x, int* y
         // Where there is no such chunk the weights are zero: any codes do.
         load_codes(codes[s], x + (token * DEPTH + (chunk < DEPTH ? chunk : 0)) * CHUNK, lane);
       }
-      int counts[TILES][PLANES][4] = {};
-#pragma unroll
-      for (int s = 0; s < SHARE; s++) {
-        const uint2 planes = gather_planes(codes[s], lane);
-#pragma unroll
-        for (int t = 0; t < TILES; t++)
-#pragma unroll
-          for (int p = 0; p < PLANES; p++) {
-            const uint2 upper = weights[t][0][s].plane[p], lower = weights[t][1][s].plane[p];
-            multiply(counts[t][p], upper.x, lower.x, upper.y, lower.y, planes);
-          }
-      }
-#pragma unroll
-      for (int t = 0; t < TILES; t++) {
-        int all[4] = {};
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-#pragma unroll
-          for (int p = 0; p < PLANES; p++) all[i] += coefficient(p) * counts[t][p][i];
-        const int2 sums = weigh(all, lane);
-        // Over the four threads of a row; after the first step a thread answers for one row.
-        const bool odd = lane & 1;
-        int keep = odd ? sums.y : sums.x;
-        keep += __shfl_xor_sync(~0u, odd ? sums.x : sums.y, 1);
-        keep += __shfl_xor_sync(~0u, keep, 2);
-        if ((lane & 2) == 0) parts[split][b][local + 16 * t + 8 * odd] = keep;
-      }
+      multiply_rows(weights, codes, parts[split][b], local, lane);
     }
     __syncthreads();
 #pragma unroll 1

@@ -105,18 +105,20 @@ KERNEL attend(const int* sums, const unsigned* in_scale, unsigned q_alpha, unsig
 
   // Pass 2: weights, then their codes.
   int total = 0, heavy = 0;
-#pragma unroll 1
-  for (int place = thread; place < OWN + 2; place += THREADS) {
-    const int at = slot_of(place, rank);
-    const bool own = place >= OWN;
-    if (own ? !first_block || (place > OWN && position == 0) : at >= held || at == slot) continue;
+  const auto weigh = [&](int place) {
     const unsigned weight = exp2_weight(top - state.score[place], state.exp2_of);
     const Small of_value = decode_kv_scale(state.value_scale[place]);
     const int scaled = static_cast<int>(value_weight(weight, of_value, common));
     total += static_cast<int>(weight);
     heavy = scaled > heavy ? scaled : heavy;
     state.score[place] = scaled;
+  };
+#pragma unroll 1
+  for (int place = thread; place < OWN && slot_of(place / 32 * 32, rank) < held; place += THREADS) {
+    const int at = slot_of(place, rank);
+    if (at < held && at != slot) weigh(place);
   }
+  if (for_new || for_bos) weigh(OWN + for_bos);
   share(state.totals, rank, static_cast<int>(__reduce_add_sync(ALL, total)));
   share(state.heaviest, rank, __reduce_max_sync(ALL, heavy));
   cluster_barrier();

@@ -11,7 +11,10 @@
 #include "formats.cuh"
 
 #ifdef __CUDACC__
-#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 1)
+#ifndef RESIDENT
+#define RESIDENT 1
+#endif
+#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #define STATE(Type, name) \
   __shared__ Type name##_memory; \
   Type& name = name##_memory
@@ -24,6 +27,34 @@ __device__ __forceinline__ void follow() {
 template <class T>
 __device__ __forceinline__ T fresh(const T* at) {
   return __ldcg(at);
+}
+
+// Four neighbours at a multiple of their size.
+template <class T>
+__device__ __forceinline__ void fresh4(T (&out)[4], const T* at) {
+  constexpr int pieces = sizeof(T) / 2;  // of eight bytes
+  union {
+    uint2 words[pieces];
+    T values[4];
+  } u;
+  if constexpr (pieces == 1) {
+    u.words[0] = __ldcg(reinterpret_cast<const uint2*>(at));
+  } else {
+#pragma unroll
+    for (int i = 0; i < pieces; i += 2) {
+      const uint4 v = __ldcg(reinterpret_cast<const uint4*>(at) + i / 2);
+      u.words[i] = make_uint2(v.x, v.y);
+      u.words[i + 1] = make_uint2(v.z, v.w);
+    }
+  }
+#pragma unroll
+  for (int k = 0; k < 4; k++) out[k] = u.values[k];
+}
+
+// Of the first so many threads of a block, whole warps.
+template <int COUNT>
+__device__ __forceinline__ void barrier_of() {
+  asm volatile("bar.sync 1, %0;" ::"n"(COUNT) : "memory");
 }
 
 __device__ __forceinline__ void cluster_barrier() {

@@ -49,10 +49,9 @@ __device__ __forceinline__ int row_code(s64 x, Small ratio, int bits, bool midri
     const int u = scale_int(x, ratio, 0, 24) + levels + 1, top = (1 << bits) - 1;
     return u < 0 ? 0 : u > top ? top : u;
   }
-  if (x == 0) return static_cast<int>(round_shift(levels, 1));
-  // The ratio is at most `levels`, so its exponent is at most 0.
-  const s64 u = round_shift(x * ratio.m + (static_cast<s64>(levels) << -ratio.e), 1 - ratio.e);
-  return static_cast<int>(u < 0 ? 0 : u > levels ? levels : u);
+  if (x == 0) return static_cast<int>(round_word(levels, 1));
+  const int u = nearest_int((double_of(x) * double_of(ratio) + levels) * 0.5);
+  return u < 0 ? 0 : u > levels ? levels : u;
 }
 
 // What attention multiplies by.
@@ -109,10 +108,9 @@ __device__ __forceinline__ Small head_scale(unsigned peak, int common, unsigned 
   return mul(div(from_word(peak), from_word(levels)), per_weight);
 }
 
-// A head's output as a word on the common exponent `top`.
+// A head's output, |output| <= 2**37, as a word on the common exponent `top`.
 __device__ __forceinline__ int joined_word(s64 output, Small scale, int top, int places) {
-  if (scale.m == 0) return 0;
-  return static_cast<int>(saturate(round_shift(output * scale.m, top - scale.e + places), 24));
+  return scale_int(output, scale, -top - places, 24);
 }
 
 // Shift of the ReLU^2 GLU for the largest gate sum; `bound_bits` is that of the bound on up.
@@ -124,4 +122,13 @@ __device__ __forceinline__ int glu_shift(int largest, int bound_bits) {
 __device__ __forceinline__ int glu_word(int gate, int up, int by) {
   const s64 relu = gate > 0 ? gate : 0;
   return static_cast<int>(saturate(round_shift(relu * relu * up, by), 24));
+}
+
+// The same where gate and up are below 2**15, so that `by` is at most 22.
+__device__ __forceinline__ int short_glu_word(int gate, int up, int by) {
+  const int relu = gate > 0 ? gate : 0, some = by > 0, most = (1 << 23) - 1;
+  const s64 product = static_cast<s64>(relu * relu) * up;
+  const int odd = static_cast<int>(product >> by) & some;
+  const int word = static_cast<int>((product + ((1 << by >> 1) - some + odd)) >> by);
+  return word > most ? most : word;
 }

@@ -52,6 +52,39 @@ __device__ __forceinline__ float rough_root(float a) {
 #endif
 }
 
+// Doubles.  They hold integers of 53 bits, so a word of 37 bits times a mantissa of 16; adding
+// SHIFTER, 1.5 * 2**52, rounds to the nearest integer, ties to even, and leaves it in the low bits.
+constexpr double SHIFTER = 6755399441055744.0;
+
+__device__ __forceinline__ double double_of_bits(u64 bits) {
+#ifdef __CUDACC__
+  return __longlong_as_double(static_cast<s64>(bits));
+#else
+  double out;
+  __builtin_memcpy(&out, &bits, sizeof out);
+  return out;
+#endif
+}
+__device__ __forceinline__ double double_of(s64 v) {  // |v| < 2**51
+  return double_of_bits(static_cast<u64>(v + 0x4338000000000000)) - SHIFTER;
+}
+__device__ __forceinline__ double double_of(Small s, int by = 0) {  // s * 2**by
+  const unsigned high = static_cast<unsigned>(1038 + s.e + by) << 20 | (s.m & 0x7FFF) << 5;
+  return double_of_bits(s.m ? static_cast<u64>(high) << 32 : 0);
+}
+// Nearest integer to a * b, below 2**31, where the product is exact.
+__device__ __forceinline__ int nearest_product(double a, double b) {
+#ifdef __CUDACC__
+  return __double2loint(__fma_rn(a, b, SHIFTER));
+#else
+  const double shifted = a * b + SHIFTER;
+  u64 bits;
+  __builtin_memcpy(&bits, &shifted, sizeof bits);
+  return static_cast<int>(bits);
+#endif
+}
+__device__ __forceinline__ int nearest_int(double v) { return nearest_product(v, 1); }
+
 // v / 2**places to nearest, ties to even; v below 2**31, at most 31 places.
 __device__ __forceinline__ unsigned round_word(unsigned v, unsigned places) {
   const unsigned floor = v >> places, low = v & ((1u << places) - 1), half = (1u << places) >> 1;
@@ -186,10 +219,6 @@ __device__ __forceinline__ Small from_bits(unsigned word) {
 
 // sat_bits(RNE(y * s * 2**by)), |y| <= 2**37, bits <= 24: the elementwise unit.
 __device__ __forceinline__ int scale_int(s64 y, Small s, int by, int bits) {
-  const s64 product = y * s.m;
-  const int left = s.e + by;
-  if (left <= 0) return static_cast<int>(saturate(round_shift(product, -left), bits));
-  // A product that is not zero is at least 2**15.
-  const s64 bound = 1ll << 24, near = product > bound ? bound : product < -bound ? -bound : product;
-  return static_cast<int>(saturate(near << (left < 24 ? left : 24), bits));
+  const double v = double_of(y) * double_of(s, by), peak = static_cast<double>(1 << (bits - 1));
+  return nearest_int(v < -peak ? -peak : v > peak - 1 ? peak - 1 : v);
 }

@@ -11,6 +11,7 @@ from host.gpu.geometry import (
     RowCut,
     batch_cut,
     column_cut,
+    fused_cut,
     listed_cut,
     row_cut,
 )
@@ -24,7 +25,8 @@ def test_the_shapes_that_were_measured_have_these_cuts():
     assert row_cut(13824, 10) == RowCut(10, 5)
     assert row_cut(2560, 27) == RowCut(27, 3)
     assert row_cut(10920, 8) == RowCut(4, 5, 2)
-    assert column_cut(2560, 6912) == ColumnCut(20, 13)
+    assert fused_cut(2560, 27) == RowCut(7, 2)
+    assert column_cut(2560, 6912) == ColumnCut(9, 12)
 
 
 @pytest.mark.parametrize(("rows", "columns"), list(itertools.product(ROWS, COLUMNS)))
@@ -36,6 +38,9 @@ def test_every_shape_has_a_cut_that_fits(rows, columns):
         assert cut.threads <= 1024
         assert cut.split * 4 * cut.span * 4 <= 48 * 1024
     assert listed_cut(depth).threads <= 1024
+    cut = fused_cut(rows, depth)
+    assert cut.groups == 1
+    assert cut.span <= cut.threads + 32 <= 1024
     for tokens in (1, 2, 8, 9, 16):
         assert batch_cut(rows, depth, tokens).fits(tokens)
     assert 4 <= column_cut(rows, columns).warps <= 24

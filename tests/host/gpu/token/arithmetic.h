@@ -73,3 +73,7 @@ EXPORT t_glu(int n, const s64* gate, const s64* up, s64 largest, s64 bound_bits,
   const int by = glu_shift(static_cast<int>(largest), static_cast<int>(bound_bits));
   EACH out[i] = glu_word(static_cast<int>(gate[i]), static_cast<int>(up[i]), by);
 }
+EXPORT t_short_glu(int n, const s64* gate, const s64* up, s64 largest, s64 bound_bits, s64* out) {
+  const int by = glu_shift(static_cast<int>(largest), static_cast<int>(bound_bits));
+  EACH out[i] = short_glu_word(static_cast<int>(gate[i]), static_cast<int>(up[i]), by);
+}

@@ -23,6 +23,9 @@ struct Dimension { int x; };
 static Dimension threadIdx, blockIdx;
 
 template <class T> T fresh(const T* at) { return *at; }
+template <class T> void fresh4(T (&out)[4], const T* at) {
+  for (int k = 0; k < 4; k++) out[k] = at[k];
+}
 
 namespace emulator {
 constexpr int STACK = 32 * 1024 + 960, MOST = 8192;  // stacks that share no cache set
@@ -30,7 +33,7 @@ struct Thread {
   jmp_buf place;
   ucontext_t first;
   bool begun, done;
-  int barrier, warp, cluster, passed;  // how often it arrived, and went on
+  int barrier, warp, cluster, some, passed;  // how often it arrived, and went on
   unsigned value;
 };
 static Thread threads[MOST];
@@ -80,9 +83,9 @@ static bool advance(int first) {
   for (int i = first + 31; i >= first; i--) {
     Thread& t = threads[i];
     if (t.done) continue;
-    const int before = t.barrier + t.warp + t.cluster + t.passed;
+    const int before = t.barrier + t.warp + t.cluster + t.some + t.passed;
     resume(i);
-    moved |= t.done || t.barrier + t.warp + t.cluster + t.passed != before;
+    moved |= t.done || t.barrier + t.warp + t.cluster + t.some + t.passed != before;
   }
   return moved;
 }
@@ -98,7 +101,7 @@ static void run(int block, int ranks, int block_size, void (*f)(void**), void** 
   for (int i = 0; i < count; i++) {
     Thread& t = threads[i];
     t.begun = t.done = false;
-    t.barrier = t.warp = t.cluster = t.passed = 0;
+    t.barrier = t.warp = t.cluster = t.some = t.passed = 0;
     getcontext(&t.first);
     t.first.uc_stack.ss_sp = stacks + static_cast<size_t>(STACK) * i;
     t.first.uc_stack.ss_size = STACK;
@@ -151,6 +154,15 @@ static void call(void (*kernel)(A...), void** args) {
 static void __syncthreads() {
   const int first = emulator::rank * emulator::size;
   emulator::meet(&emulator::Thread::barrier, first, first + emulator::size);
+}
+template <int COUNT>
+static void barrier_of() {
+  const int first = emulator::rank * emulator::size;
+  emulator::meet(&emulator::Thread::some, first, first + COUNT);
+}
+static void __syncwarp() {
+  const int first = emulator::current / 32 * 32;
+  emulator::meet(&emulator::Thread::warp, first, first + 32);
 }
 static void cluster_barrier() {
   emulator::meet(&emulator::Thread::cluster, 0, emulator::count);

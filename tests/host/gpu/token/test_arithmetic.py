@@ -230,13 +230,15 @@ def test_joined_heads(gpu):
     assert np.array_equal(found, wanted.reshape(-1))
 
 
-@pytest.mark.parametrize("peak", [8 * 128, 128 * 2560, 1 << 20])
+@pytest.mark.parametrize("peak", [8 * 128, 8 * 2560, 128 * 2560, 1 << 20])
 def test_products_of_gate_and_up(gpu, peak):
     for width in (1, 8, peak.bit_length() - 1):
         gate, up = np.clip(integers(width), -peak, peak), np.clip(integers(20), -peak, peak)
         wanted, _ = relu2_glu(gate, up, sf.from_float(1.0), sf.from_float(1.0), peak)
-        found = gpu.glu(np.int64, gate, up, max(gate.max(), 0), peak.bit_length())
-        assert np.array_equal(found, wanted)
+        shape = max(gate.max(), 0), peak.bit_length()
+        assert np.array_equal(gpu.glu(np.int64, gate, up, *shape), wanted)
+        if peak < 1 << 15:
+            assert np.array_equal(gpu.short_glu(np.int64, gate, up, *shape), wanted)
 
 
 @pytest.mark.parametrize(("old", "new"), [

@@ -12,7 +12,8 @@ from golden_model.config import ModelShape, Numerics
 from golden_model.exact import CacheState, ExactDecoder
 from golden_model.weights import random_weights
 from host.backends.base import BackendError
-from host.gpu.token import launches
+from host.gpu.geometry import RowCut
+from host.gpu.token import fused, launches, norms
 from host.gpu.token.decoder import TokenDecoder
 from host.gpu.token.launches import misfit
 from host.model_file import load_model
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no g++ on t
 @pytest.fixture(autouse=True)
 def fewer_threads(monkeypatch):
     """So that small models take several blocks, and the emulation less time."""
-    monkeypatch.setattr(launches, "NORM_SHARE", 32)
-    monkeypatch.setattr(launches, "NORM_THREADS", 64)
+    monkeypatch.setattr(norms, "NORM_SHARE", 32)
+    monkeypatch.setattr(norms, "NORM_THREADS", 64)
     monkeypatch.setattr(launches, "ATTEND_THREADS", 128)
 
 
@@ -90,13 +91,58 @@ def test_clusters_and_a_state_from_the_exact_model():
     weights = random_weights(LONG, Numerics(), 6)
     decoder, golden = emulate(weights, 500), ExactDecoder(weights, window=500)
     assert decoder.launches._attend.ranks > 1
-    assert decoder.launches._join.ranks > 1
     decoder.read([1])
     for count in (300, 198, 120):  # ahead of the window's end, on it, behind it
         golden.forward(np.random.default_rng(count).integers(0, 23, count))
         decoder.restore(golden.state())
         step(decoder, golden, 4)
         step(decoder, golden, 9)
+
+
+def _equal_outputs(keep):
+    """Make a model whose heads put out one value each: many codes of Wo's input are equal."""
+    weights = random_weights(SHAPE, Numerics(topk_keep=keep), 12)
+    layers = []
+    for layer in weights.layers:
+        values = layer.matrices["wv"]
+        rows = np.repeat(values.trits[:2], values.trits.shape[0] // 2, axis=0)
+        same = replace(values, trits=rows)
+        gains = layer.gains | {"attn_sub_norm": np.ones_like(layer.gains["attn_sub_norm"])}
+        layers.append(replace(layer, matrices=layer.matrices | {"wv": same}, gains=gains))
+    return replace(weights, layers=tuple(layers))
+
+
+def _three(weights, changed):
+    decoder, golden = emulate(weights, 24, changed=changed), ExactDecoder(weights)
+    for token in (3, 1, 8):
+        step(decoder, golden, token)
+
+
+@pytest.mark.parametrize("keep", [(2, 5), pytest.param((1, 24), marks=pytest.mark.slow)])
+def test_of_equal_codes_the_first_stay(keep):
+    _three(_equal_outputs(keep), {})
+
+
+@pytest.mark.slow
+def test_ranks_of_equal_codes_count(tmp_path):
+    shutil.copytree(SOURCES, tmp_path / "token")
+    text = (SOURCES / "keep.cuh").read_text()
+    old = "&& above + before + place[s][h][k] < KEEP"
+    assert old in text
+    (tmp_path / "token" / "keep.cuh").write_text(text.replace(old, ""))
+    with pytest.raises(AssertionError):
+        _three(_equal_outputs((2, 5)), {"fused_product.cu": tmp_path / "token"})
+
+
+@pytest.mark.parametrize("split", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_several_chunks_of_a_warp(monkeypatch, split):
+    monkeypatch.setattr(fused, "fused_cut", lambda rows, depth: RowCut(min(split, depth), 2))
+    shape = ModelShape(vocab=17, hidden=300, ffn=600, layers=2, heads=54, kv_heads=2, head_dim=6,
+                       context=8)
+    weights = random_weights(shape, Numerics(), 11)
+    decoder, golden = emulate(weights, 4), ExactDecoder(weights, window=4)
+    for token in (3, 16, 0):
+        step(decoder, golden, token)
 
 
 def test_a_state_for_the_exact_model():
@@ -180,11 +226,17 @@ def test_models_beyond_the_kernels(words, shape, numerics, window):
 
 
 PLANTED = [
-    ("attention.cu", "attention.cu", "at >= held || at == slot)", "at >= held)"),
+    ("attention.cu", "attention.cu", "at != slot) weigh", "true) weigh"),
     ("attention.cu", "attention.cuh", "moved & (0x01010101u << p)", "moved & (0x01010101u << 1)"),
     ("attention.cu", "new_row.cuh", "~(1u << slot % 32)", "~0u"),
     ("norm.cu", "top_k.cuh", "!reached || place >= KEEP", "!reached && place >= KEEP"),
     ("norm.cu", "norm.cu", "share(state.statistics, rank", "share(state.statistics, 0"),
+    ("begin.cu", "residual.cuh", "partials[place] = squares", "partials[place] = statistic"),
+    ("fused_product.cu", "residual.cuh", "NEXT_MEAN ? warp_sum", "!NEXT_MEAN ? warp_sum"),
+    ("fused_product.cu", "keep.cuh", "until >= KEEP", "until > KEEP"),
+    ("fused_product.cu", "sources.cuh", "k > 0 && HEAD_DIM % RUN == 0", "k > 0"),
+    ("fused_product.cu", "fused_product.cu", "[blockIdx.x] = peak", "[blockIdx.x] = peak << 8"),
+    ("code_words.cu", "coding.cuh", "nearest > most ? most", "nearest >= most ? most - 1"),
     ("finish.cu", "finish.cu", "(ALL - static_cast<unsigned>(index))",
      "static_cast<unsigned>(index)"),
 ]
@@ -200,12 +252,14 @@ def test_a_planted_error_is_seen(tmp_path, kernel, file, old, new):
     shape = replace(SHAPE, hidden=40, ffn=40, layers=1)
     weights = random_weights(shape, Numerics(), 10)
     weights = replace(weights, embedding=np.repeat(weights.embedding[:7], 3, axis=0)[:19])
-    _several(weights, {})
+    sparse = kernel == "norm.cu"
+    _several(weights, {}, sparse)
     with pytest.raises(AssertionError):
-        _several(weights, {kernel: tmp_path / "token"})
+        _several(weights, {kernel: tmp_path / "token"}, sparse)
 
 
-def _several(weights, changed):
-    decoder, golden = emulate(weights, 4, changed=changed), ExactDecoder(weights, window=4)
+def _several(weights, changed, sparse):
+    decoder = emulate(weights, 4, sparse, changed=changed)
+    golden = ExactDecoder(weights, window=4)
     for token in (0, 3, 5, 9, 18, 4, 2, 7):
         step(decoder, golden, token)

@@ -75,3 +75,10 @@ def test_other_shapes_and_formats(shape, numerics):
     tokens = np.random.default_rng(2).integers(0, shape.vocab, min(shape.context, 300))
     window = shape.context * 2 // 5
     compare(weights, window, tokens, [1, 2, 3, window - 1, window, window + 1], poison=True)
+
+
+def test_vectors_of_several_chunks_a_warp():
+    shape = ModelShape(vocab=50, hidden=300, ffn=9000, layers=2, heads=132, kv_heads=33,
+                       head_dim=64, context=40)
+    tokens = np.random.default_rng(3).integers(0, shape.vocab, 20)
+    compare(random_weights(shape, Numerics(), 8), 10, tokens, [1, 2, 11], poison=True)
