@@ -23,8 +23,8 @@ class CachedAttentionConfig:
     attention: AttentionConfig
     cache: KvCacheConfig
     grouped: bool = False
-    """Order of the heads that come in: keys, values, queries; or, grouped, of each KV head its key,
-    its value and its queries."""
+    """Order of the heads that come in: keys, values, queries; or, grouped, of each KV head its
+    queries, its key and its value."""
 
     def __post_init__(self) -> None:
         attention, cache = self.attention, self.cache

@@ -98,7 +98,7 @@ class RotationConfig:
     """Longest head."""
     max_heads: int = 32
     grouped: bool = False
-    """Order of the heads: keys, values, queries; or of each KV head its key, value and queries."""
+    """Order of the heads: keys, values, queries; or of each KV head its queries, key and value."""
     sum_bits: int = 18
     extra_bits: int = 6
     """Fraction bits that keys and queries gain."""

@@ -23,8 +23,8 @@ def words(config: RotationConfig, k: Ints, v: Ints, q: Ints, cos: Ints, sin: Int
 
 
 def ordered(config: RotationConfig, k: Ints, v: Ints, q: Ints) -> Ints:
-    """Heads of keys, values and queries in the order in which they come."""
+    """Heads of queries, keys and values in the order in which they come."""
     if not config.grouped:
         return np.concatenate([k, v, q])
-    of_each = [part.reshape(len(k), -1, part.shape[-1]) for part in (k, v, q)]
+    of_each = [part.reshape(len(k), -1, part.shape[-1]) for part in (q, k, v)]
     return np.concatenate(of_each, axis=1).reshape(-1, k.shape[-1])

@@ -38,7 +38,7 @@ def paired(trits: Codes, head_dim: int) -> Codes:
 
 
 def grouped(parts: Sequence[Codes], groups: int) -> Codes:
-    """Rows of keys, values and queries, of each of `groups` KV heads together."""
+    """Rows of queries, keys and values in that order or another, by each of `groups` KV heads."""
     cut = [part.reshape(groups, -1, part.shape[1]) for part in parts]
     return np.concatenate(cut, axis=1).reshape(-1, parts[0].shape[1])
 

@@ -20,7 +20,9 @@ from hw.kv.layouts import (
     key_word_layout,
     read_layout,
     row_word_layout,
+    same_stream,
     value_word_layout,
+    written_layout,
 )
 from hw.kv.reader import Reader
 from hw.kv.row_walk import RowWalk
@@ -46,6 +48,10 @@ class KvCache(wiring.Component):
     an append to the same slot, stream and side, one of keys for one of values too; an append for
     the last address of such a read, and a control command for both, while no other is accepted.
     Everything else goes on in parallel.
+
+    A read that asks for the `newest` row counts it among the visible ones whether it was appended
+    or not, and waits for nothing but at that row: until it is written, of keys until the value's
+    is too.  Those appends must have been accepted ahead of a control command.
 
     What does not work sets a sticky bit of ``errors`` and changes nothing, but that a row of a
     wrong number of words closes its slot.  A read that does not work gives one row of zeros with
@@ -121,15 +127,19 @@ class KvCache(wiring.Component):
         append_busy, held, saving = Signal(), Signal(), Signal()
         saved = Signal(append_layout(config))  # the stream that is saved or restored
         appends = self.i_append.valid & self.i_append.ready
+        written = Signal(written_layout(config))
+        m.d.comb += [written[name].eq(field) for name, field in (
+            ("slot", appending.slot), ("stream", appending.stream), ("value", appending.value))]
         for value, (bank, reader, command, out) in enumerate(zip(
                 banks, readers, (self.i_read_k, self.i_read_v), (self.o_k, self.o_v))):
-            blocked = (held | (append_busy & same_rows(appending, command.p, value))
-                       | (appends & same_rows(self.i_append.p, command.p, value)))
+            same = ((append_busy & same_rows(appending, command.p, value))
+                    | (appends & same_rows(self.i_append.p, command.p, value)))
+            blocked = held | (same & ~command.p.newest)
             m.d.comb += [
                 reader.i.valid.eq(command.valid & ~blocked), reader.i.payload.eq(command.payload),
                 command.ready.eq(reader.i.ready & ~blocked),
                 reader.geometry.eq(table.geometry),
-                reader.finding.eq((table.o_k, table.o_v)[value]),
+                reader.finding.eq((table.o_k, table.o_v)[value]), reader.written.eq(written),
                 (table.look_k, table.look_v)[value].eq(reader.i.valid & reader.i.ready),
                 (table.i_k, table.i_v)[value].eq(reader.i.payload),
                 out.valid.eq(bank.o.valid & ~saving), out.payload.eq(bank.o.payload),
@@ -143,7 +153,8 @@ class KvCache(wiring.Component):
         quiet = ~append_busy & ~readers[0].busy & ~readers[1].busy
 
         events = Events()
-        self.append(m, banks, table, writer, appending, append_busy, held | conflict, events)
+        ends = self.append(m, banks, table, writer, appending, append_busy, held | conflict, events)
+        m.d.sync += written.valid.eq(ends)
         self.control(m, banks, table, writer, readers, serialiser, deserialiser, quiet, held,
                      saving, saved, events)
         self.count(m, banks, events, table.errors, *(reader.events for reader in readers))
@@ -163,8 +174,8 @@ class KvCache(wiring.Component):
         ]
 
     def append(self, m, banks, table, writer, appending, busy, blocked, events):
-        """Take a row: look its stream up, then write its words."""
-        found = table.o_append
+        """Take a row: look its stream up, then write its words; return whether that ends."""
+        found, ends = table.o_append, Signal(name="row_ends")
         with m.FSM() as fsm:
             m.d.comb += busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
@@ -187,6 +198,7 @@ class KvCache(wiring.Component):
                 with m.If(self.i_row.valid & writer.o.valid):
                     m.d.comb += writer.o.ready.eq(1)
                     self.write(m, banks, appending.value, writer, self.i_row.p)
+                    m.d.comb += ends.eq(self.i_row.p.last | writer.o.p.last_word)
                     with m.If(self.i_row.p.last & writer.o.p.last_word):
                         m.d.comb += table.appended.eq(1)
                         m.next = "IDLE"
@@ -199,6 +211,7 @@ class KvCache(wiring.Component):
                 m.d.comb += self.i_row.ready.eq(1)
                 with m.If(self.i_row.valid & self.i_row.p.last):
                     m.next = "IDLE"
+        return ends
 
     @staticmethod
     def write(m, banks, value, writer, word):
@@ -278,7 +291,7 @@ class KvCache(wiring.Component):
                 # Scales of values come with the keys: both are read at once.
                 asked_k = readers[0].i
                 m.d.comb += [asked_k.p.slot.eq(saved.slot), asked_k.p.stream.eq(saved.stream),
-                             asked_k.valid.eq(1)]
+                             asked_k.p.newest.eq(0), asked_k.valid.eq(1)]
                 m.next = "SAVE"
             with m.State("SAVE"):
                 m.d.comb += saving.eq(1)
@@ -337,5 +350,5 @@ class KvCache(wiring.Component):
 
 def same_rows(append, read, value):
     """Whether an append is to what a read of that side reads: one of keys reads of values too."""
-    same = (append.slot == read.slot) & (append.stream == read.stream)
+    same = same_stream(append, read)
     return same & append.value if value else same

@@ -13,7 +13,8 @@ __all__ = ["Rotation", "turns_layout"]
 
 
 class Part(enum.Enum, shape=unsigned(2)):
-    """Which heads come, in this order; with ``config.grouped`` again for each KV head."""
+    """Which heads come, in this order; with ``config.grouped`` again for each KV head, from queries
+    on."""
 
     KEYS = 0
     VALUES = 1
@@ -65,7 +66,8 @@ class Rotation(wiring.Component):
         config = self.config
         m = Module()
         m.submodules.rope = rope = Rope(config.rope)
-        part, head = Signal(Part), Signal(range(config.max_heads + 1))
+        begins = Part.QUERIES if config.grouped else Part.KEYS
+        part, head = Signal(Part, init=begins), Signal(range(config.max_heads + 1))
         block = Signal(range(config.max_blocks + 1))
         command, still = self.i_command.p, part == Part.VALUES
         taken = self.i.valid & self.i.ready
@@ -93,9 +95,10 @@ class Rotation(wiring.Component):
                     m.d.sync += [head.eq(0), part.eq(part.as_value() + 1)]
                     with m.If(part == Part.QUERIES):
                         m.d.sync += part.eq(Part.KEYS)
-                        if not config.grouped:
-                            m.d.comb += self.i_command.ready.eq(1)
-                        else:
+                    if not config.grouped:
+                        m.d.comb += self.i_command.ready.eq(part == Part.QUERIES)
+                    else:
+                        with m.If(part == Part.VALUES):
                             m.d.sync += group.eq(group + 1)
                             with m.If(group + 1 == command.kv_heads):
                                 m.d.comb += self.i_command.ready.eq(1)

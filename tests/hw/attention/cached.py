@@ -84,7 +84,7 @@ class Sequence:
             "key_scale": small(k.scale), "value_scale": small(v.scale)}))
         parts = (k.x, v.x, q.x)
         if self.config.grouped:
-            parts = [part for group in zip(k.x, v.x, q.x.reshape(len(k.x), -1, model.n))
+            parts = [part for group in zip(q.x.reshape(len(k.x), -1, model.n), k.x, v.x)
                      for part in group]
         self.words += [row for part in parts for row in part.reshape(-1, beat).tolist()]
         words, scale = self.golden.token(slot, stream, q, k, v)
