@@ -40,9 +40,10 @@ def head_order(config: CachedAttentionConfig, heads: int, kv_heads: int) -> list
 
     if not config.grouped:
         return some("key", 0, kv_heads) + some("value", 0, kv_heads) + some("query", 0, heads)
-    group = heads // kv_heads
+    group, ahead = heads // kv_heads, config.attention.queries
     return [head for n in range(kv_heads)
-            for head in (*some("query", n * group, group), ("key", n), ("value", n))]
+            for head in (*some("query", n * group, ahead), ("key", n), ("value", n),
+                         *some("query", n * group + ahead, group - ahead))]
 
 
 class _Coder:

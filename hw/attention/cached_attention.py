@@ -76,7 +76,7 @@ class CachedAttention(wiring.Component):
         it; how often the words are sent (1 to 3).
     i : :py:`In(stream.Signature(ArrayLayout(signed(24), config.beat)))`
         Words of the heads, keys and queries rotated: keys, values, queries; with ``config.grouped``
-        of each KV head the queries that read it, its key and its value.
+        of each KV head the queries of a pass, its key, its value and its other queries.
     o : :py:`Out(stream.Signature(ArrayLayout(signed(24), config.beat)))`
         Words of all heads.
     o_scale : :py:`Out(stream.Signature(SMALL_FLOAT))`
@@ -175,15 +175,16 @@ class CachedAttention(wiring.Component):
         stream = Signal.like(command.heads, name=f"{name}_stream")
         of_query = part == Part.QUERY
         if self.config.grouped:
-            query = Signal.like(command.heads, name=f"{name}_query")
-            last_stream = stream + 1 == command.kv_heads
-            ends = ~of_query | (query + 1 == command.shared * self.config.attention.queries)
-            of_value = part == Part.VALUE
-            final = of_value & last_stream
+            query, ahead = Signal.like(command.heads, name=f"{name}_query"), self.config.ahead
+            last_stream, alone = stream + 1 == command.kv_heads, command.shared == 1
+            ends = ~of_query | (query + 1 == ahead)
+            group_ends = Mux(alone, part == Part.VALUE,
+                             of_query & (query + 1 == command.shared * ahead))
+            final = group_ends & last_stream
             with m.If(moves & of_query):
-                m.d.sync += query.eq(Mux(ends, 0, query + 1))
-            with m.If(moves & of_value):
-                m.d.sync += stream.eq(Mux(last_stream, 0, stream + 1))
+                m.d.sync += query.eq(query + 1)
+            with m.If(moves & group_ends):
+                m.d.sync += [query.eq(0), stream.eq(Mux(last_stream, 0, stream + 1))]
         else:
             ends = stream + 1 == Mux(of_query, command.heads, command.kv_heads)
             final = of_query & ends
