@@ -224,10 +224,12 @@ def whole(p):
                     ~(part.r_en & part.w_en & (part.r_addr == part.w_addr)))
             p.check("in range", (~part.r_en | (part.r_addr < depth.depth))
                     & (~part.w_en | (part.w_addr < depth.depth)))
-        # A row of which some words are written is not read.
+        # A row of which some words are written, and others are to come, is not read.
         partial, row = Signal(name=f"partial_{side}"), Signal.like(store.i_write.at.scale)
         with p.m.If(store.write):
-            p.m.d.sync += [partial.eq(~store.i_write.at.last_word), row.eq(store.i_write.at.scale)]
+            cut = dut.i_row.valid & dut.i_row.ready & dut.i_row.p.last
+            p.m.d.sync += [partial.eq(~store.i_write.at.last_word & ~cut),
+                           row.eq(store.i_write.at.scale)]
         with p.m.If(dut.i_append.valid & dut.i_append.ready):
             p.m.d.sync += partial.eq(0)  # the one before was cut off, and its slot closed
         reads = store.i_read.valid & store.i_read.ready & ~store.i_read.p.poison
@@ -246,8 +248,18 @@ def whole(p):
             with p.m.If(ahead == 0):
                 p.m.d.sync += marked.eq(0)
         writes = store.write | store.write_scale if side == "k" else store.write
-        p.check("no write overtakes", ~(marked & writes & (appending.slot == asked.slot)
-                                       & (appending.stream == asked.stream)))
+        p.check("no write overtakes", ~(marked & ~asked.newest & writes
+                                        & (appending.slot == asked.slot)
+                                        & (appending.stream == asked.stream)))
+        # With the newest row: of all rows that it read any one stays as it is until the token ends.
+        kept = Signal(name=f"kept_{side}")
+        kept_row = Signal.like(store.i_read.p.scale, name=f"kept_row_{side}")
+        with p.m.If(marked & (ahead == 0) & asked.newest & reads & p.anything(1, f"keep_{side}")):
+            p.m.d.sync += [kept.eq(1), kept_row.eq(store.i_read.p.scale)]
+        with p.m.If(dut.i_control.valid & dut.i_control.ready):
+            p.m.d.sync += kept.eq(0)
+        p.check("no newest row is read early", ~(kept & writes
+                                                 & (store.i_write.at.scale == kept_row)))
 
 
 def protection(width):
@@ -269,8 +281,8 @@ def protection(width):
     return design
 
 
-_WALK, _TABLE, _BANK, _CACHE, _SECDED = (
-    f"hw.kv.{name}" for name in ("row_walk", "slot_table", "bank", "cache", "secded"))
+_WALK, _TABLE, _READER, _BANK, _CACHE, _SECDED = (
+    f"hw.kv.{name}" for name in ("row_walk", "slot_table", "reader", "bank", "cache", "secded"))
 
 _BANK_BUGS = {
     "read after write": (_BANK, "memory.w_en.eq(enable)",
@@ -286,13 +298,13 @@ PROOFS = (
     Proof(name="row walk", design=walk, bugs={
         "in range": (_WALK, "following >= end", "following > end"),
         "in order": (_WALK, "with m.If(self.o.p.bos):", "with m.If(0):"),
-        "complete": (_WALK, "self.o.p.last_word & (left == 0)", "self.o.p.last_word & (left <= 1)"),
+        "complete": (_WALK, "self.last_row.eq(left == 1)", "self.last_row.eq(left <= 2)"),
         "stable": (_WALK, "with m.If(self.o.valid & self.o.ready):", "with m.If(self.o.valid):"),
     }),
     Proof(name="slot table", design=table, bugs={
         "index": (_TABLE, "held.stream >= shape.streams", "held.stream > shape.streams"),
         "pointers": (_TABLE, "Mux(code == shape.code_end, 0, code)", "code"),
-        "rows": (_TABLE, "slot.length - 1 + appended", "slot.length + appended"),
+        "rows": (_TABLE, "slot.length - 1 + seen", "slot.length + seen"),
         "length": (_TABLE, "with m.If(slot.length != shape.window):", "with m.If(1):"),
         "ends": (_TABLE, "with m.If(scale_end > config.rows):", "with m.If(0):"),
     }),
@@ -317,6 +329,8 @@ PROOFS = (
                               "C(0)"),
         "no write overtakes": (_CACHE, "append_busy, held | conflict, events)",
                                "append_busy, held, events)"),
+        "no newest row is read early": (_READER, "early.eq(walk.last_row & lacks.any())",
+                                        "early.eq(walk.last_row & lacks[0])"),
     }),
     Proof(name="decoder of 16 bits", design=protection(16), engine="sat", bugs={
         "corrected": (_SECDED, "words.append(data ^ flips)", "words.append(data ^ flips[1:])"),
