@@ -4,7 +4,6 @@
 Every function returns uint8 [beats, bytes], byte 0 of a beat in its lowest bits.
 """
 
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray

@@ -25,8 +25,7 @@ PASSED = ("i_control", "o_save", "i_restore", "errors", "corrected", "clear_erro
 
 
 class Part(enum.Enum, shape=unsigned(2)):
-    """What the next head is, in the order in which words come; ``config.grouped`` begins with
-    queries."""
+    """What the next head is, in the order in which words come, or with queries first."""
 
     KEY = 0
     VALUE = 1

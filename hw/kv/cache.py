@@ -22,7 +22,6 @@ from hw.kv.layouts import (
     row_word_layout,
     same_stream,
     value_word_layout,
-    written_layout,
 )
 from hw.kv.reader import Reader
 from hw.kv.row_walk import RowWalk
@@ -49,9 +48,9 @@ class KvCache(wiring.Component):
     the last address of such a read, and a control command for both, while no other is accepted.
     Everything else goes on in parallel.
 
-    A read that asks for the `newest` row counts it among the visible ones whether it was appended
-    or not, and waits for nothing but at that row: until it is written, of keys until the value's
-    is too.  Those appends must have been accepted ahead of a control command.
+    A read with `newest` gives the row of the token in progress too, and waits at that one only, the
+    last, until it is written, of keys until the value's is too.  Those appends must be accepted
+    ahead of a control command or another read without it.
 
     What does not work sets a sticky bit of ``errors`` and changes nothing, but that a row of a
     wrong number of words closes its slot.  A read that does not work gives one row of zeros with
@@ -124,22 +123,20 @@ class KvCache(wiring.Component):
 
         # What is at work, and what is waited for.
         appending = Signal(append_layout(config))
-        append_busy, held, saving = Signal(), Signal(), Signal()
+        append_busy, held, saving, written = Signal(), Signal(), Signal(), Signal()
         saved = Signal(append_layout(config))  # the stream that is saved or restored
         appends = self.i_append.valid & self.i_append.ready
-        written = Signal(written_layout(config))
-        m.d.comb += [written[name].eq(field) for name, field in (
-            ("slot", appending.slot), ("stream", appending.stream), ("value", appending.value))]
         for value, (bank, reader, command, out) in enumerate(zip(
                 banks, readers, (self.i_read_k, self.i_read_v), (self.o_k, self.o_v))):
-            same = ((append_busy & same_rows(appending, command.p, value))
-                    | (appends & same_rows(self.i_append.p, command.p, value)))
-            blocked = held | (same & ~command.p.newest)
+            same = (append_busy & same_rows(appending, command.p, value)
+                    | appends & same_rows(self.i_append.p, command.p, value))
+            blocked = held | same & ~command.p.newest
             m.d.comb += [
                 reader.i.valid.eq(command.valid & ~blocked), reader.i.payload.eq(command.payload),
                 command.ready.eq(reader.i.ready & ~blocked),
                 reader.geometry.eq(table.geometry),
-                reader.finding.eq((table.o_k, table.o_v)[value]), reader.written.eq(written),
+                reader.finding.eq((table.o_k, table.o_v)[value]), reader.written.valid.eq(written),
+                *(reader.written[name].eq(appending[name]) for name in ("slot", "stream", "value")),
                 (table.look_k, table.look_v)[value].eq(reader.i.valid & reader.i.ready),
                 (table.i_k, table.i_v)[value].eq(reader.i.payload),
                 out.valid.eq(bank.o.valid & ~saving), out.payload.eq(bank.o.payload),
@@ -149,12 +146,11 @@ class KvCache(wiring.Component):
                     (reader.other.stream, self.i_append.p.stream))),
             ]
         self.address(m, *banks, *readers, saving & saved.value)
-        conflict = readers[0].conflict | (self.i_append.p.value & readers[1].conflict)
+        waits = held | readers[0].conflict | (self.i_append.p.value & readers[1].conflict)
         quiet = ~append_busy & ~readers[0].busy & ~readers[1].busy
 
         events = Events()
-        ends = self.append(m, banks, table, writer, appending, append_busy, held | conflict, events)
-        m.d.sync += written.valid.eq(ends)
+        self.append(m, banks, table, writer, appending, append_busy, waits, written, events)
         self.control(m, banks, table, writer, readers, serialiser, deserialiser, quiet, held,
                      saving, saved, events)
         self.count(m, banks, events, table.errors, *(reader.events for reader in readers))
@@ -173,9 +169,10 @@ class KvCache(wiring.Component):
             read_v.o.ready.eq(values.i_read.ready & ~together),
         ]
 
-    def append(self, m, banks, table, writer, appending, busy, blocked, events):
-        """Take a row: look its stream up, then write its words; return whether that ends."""
-        found, ends = table.o_append, Signal(name="row_ends")
+    def append(self, m, banks, table, writer, appending, busy, blocked, written, events):
+        """Take a row: look its stream up, then write its words."""
+        found = table.o_append
+        m.d.sync += written.eq(0)
         with m.FSM() as fsm:
             m.d.comb += busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
@@ -198,7 +195,7 @@ class KvCache(wiring.Component):
                 with m.If(self.i_row.valid & writer.o.valid):
                     m.d.comb += writer.o.ready.eq(1)
                     self.write(m, banks, appending.value, writer, self.i_row.p)
-                    m.d.comb += ends.eq(self.i_row.p.last | writer.o.p.last_word)
+                    m.d.sync += written.eq(self.i_row.p.last | writer.o.p.last_word)
                     with m.If(self.i_row.p.last & writer.o.p.last_word):
                         m.d.comb += table.appended.eq(1)
                         m.next = "IDLE"
@@ -211,7 +208,6 @@ class KvCache(wiring.Component):
                 m.d.comb += self.i_row.ready.eq(1)
                 with m.If(self.i_row.valid & self.i_row.p.last):
                     m.next = "IDLE"
-        return ends
 
     @staticmethod
     def write(m, banks, value, writer, word):

@@ -26,8 +26,8 @@ class Reader(wiring.Component):
     """Read commands of one side: each is looked up, then walked.
 
     The first address is out two cycles after its command was accepted, and commands follow each
-    other without a gap.  ``i.ready`` depends on ``o.ready``.  With `newest` the last row's addresses
-    wait until that row is written, of keys the value's too.
+    other without a gap.  ``i.ready`` depends on ``o.ready``.  With `newest` the addresses of the
+    last row wait until that is written, of keys the value's too.
 
     Members
     -------

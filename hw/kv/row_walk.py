@@ -84,7 +84,8 @@ class RowWalk(wiring.Component):
                 self.o.valid.eq(1), self.o.p.bos.eq(self.i.p.bos), word.eq(0),
                 self.o.p.poison.eq(self.i.p.poison), self.o.p.bare.eq(self.i.p.bare),
                 left.eq(self.i.p.rows - ~self.i.p.bos),
-                self.last_row.eq(self.i.p.rows == ~self.i.p.bos), ring_code.eq(code), ring_scale.eq(scale),
+                self.last_row.eq(self.i.p.rows == ~self.i.p.bos),
+                ring_code.eq(code), ring_scale.eq(scale),
                 self.o.p.code.eq(Mux(self.i.p.bos, self.i.p.index, code)),
                 self.o.p.scale.eq(Mux(self.i.p.bos, shape.scale_end + self.i.p.index, scale)),
             ]

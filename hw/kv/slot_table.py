@@ -29,8 +29,8 @@ def finding_layout(config: KvCacheConfig):
     `newest` row `lacks` says whether that has yet to come, of keys and of values.
     """
     return data.StructLayout({
-        "slot": 1, "stream": 1, "appended": 1, "pending": 1, "lacks": 2, "length": range(config.window + 1),
-        "index": walk_layout(config)["index"].shape,
+        "slot": 1, "stream": 1, "appended": 1, "pending": 1, "lacks": 2,
+        "length": range(config.window + 1), "index": walk_layout(config)["index"].shape,
         "read": walk_layout(config), "append": walk_layout(config),
     })
 

@@ -88,7 +88,8 @@ def test_planted_bugs_are_seen(old, new):
 @pytest.mark.parametrize(("old", "new"), [
     ("m.d.sync += group.eq(0)", "pass"), ("head == config.ahead", "head == config.ahead + 1")])
 def test_groups_gone_wrong_are_seen(old, new):
-    broken = mutant(Rotation, old, new)
-    with pytest.raises(AssertionError):
-        got, wanted, _ = run(CONFIGS[2], 0.0, broken)
-        assert got == wanted
+    try:
+        got, wanted, _ = run(CONFIGS[2], 0.0, mutant(Rotation, old, new))
+    except AssertionError:
+        return
+    assert got != wanted
