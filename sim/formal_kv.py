@@ -325,7 +325,7 @@ PROOFS = (
                                        "same & (append.value if value else ~append.value)"),
         "in range": (_CACHE, "found.slot | found.stream | found.appended",
                      "found.slot | found.appended"),
-        "no read overtakes": (_CACHE, "(append_busy & same_rows(appending, command.p, value))",
+        "no read overtakes": (_CACHE, "append_busy & same_rows(appending, command.p, value)",
                               "C(0)"),
         "no write overtakes": (_CACHE, "waits = held | readers[0].conflict | (",
                                "waits = held | ("),
