@@ -17,7 +17,7 @@ help: ## Print this menu
 demo: .venv/ready ## Have the RTL write text with the trained model, in Verilator (minutes)
 	$(BIN)/tritforge demo $(ARGS)
 
-test: .venv/ready ## Run the tests (about half an hour on two cores)
+test: .venv/ready ## Run the tests (about twenty minutes on two cores)
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not board" $(ARGS)
 
 test-full: .venv/ready ## Run every test that needs no board, the slow ones too

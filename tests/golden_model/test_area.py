@@ -39,6 +39,19 @@ def test_the_estimate_of_the_units_is_near_what_was_measured(family: str, lanes:
     assert abs(estimate(config).luts - alone - measured) < 0.15 * measured
 
 
+def test_the_estimate_of_a_whole_accelerator_is_near_what_was_packed() -> None:
+    assert abs(estimate(PRESETS["ulx3s"]).luts - 70_469) < 0.15 * 70_469
+
+
+def test_too_many_queries_at_once_are_refused_with_their_knob() -> None:
+    whole = PRESETS["ulx3s"]
+    assert whole.system is not None
+    (knob, message), = capacity_problems(replace(whole, system=replace(whole.system, queries=4)))
+    assert (knob, message.split(":")[0]) == (
+        "system.queries", "system.queries = 4 is too much for ecp5-85f")
+    assert message.endswith("lower system.queries, or leave the system out by system = false")
+
+
 @pytest.mark.parametrize(("name", "bits"), [
     # Words of lanes x digit bits, in whole blocks: 9 x 36 >= 64 x 5; 5 x 16 >= 16 x 5; and
     # 1,024 words of 200 bits are two deep and three wide.

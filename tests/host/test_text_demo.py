@@ -18,8 +18,7 @@ from host.demo import MODEL
 from host.errors import UserError
 from host.generate import generate
 from host.text import Vocabulary
-from host.text_demo import TextRun, judge, passage
-from host.token_cycles import predicted_cycles
+from host.text_demo import Expected, TextRun, expect, expecting, judge, passage
 
 README = Path(__file__).parents[2] / "README.md"
 SHAPE = ModelShape(vocab=40, hidden=32, ffn=48, layers=2, heads=2, kv_heads=1, head_dim=16,
@@ -28,48 +27,72 @@ WEIGHTS = random_weights(SHAPE, Numerics(), seed=4)
 CONFIG = preset("tiny")
 
 
+PROMPT = [1, 2, 3]
+COUNT = 20
+
+
 @pytest.fixture(scope="module")
-def run() -> TextRun:
-    made = generate(WEIGHTS, [CpuBackend()], CONFIG.window, [1, 2, 3], 20, GREEDY)
+def expected() -> Expected:
+    return expect(CONFIG, WEIGHTS, PROMPT, COUNT)
+
+
+@pytest.fixture
+def run(expected: Expected) -> TextRun:
+    """Return a run of hardware that does what it should, of text that a backend wrote."""
+    made = generate(WEIGHTS, [CpuBackend()], CONFIG.window, PROMPT, COUNT, GREEDY)
+    made.read_cycles = list(expected.cycles or [])
+    return TextRun(made, expected.logits.copy(), list(expected.scales), [], {})
+
+
+def test_the_golden_model_writes_by_itself(expected: Expected) -> None:
     decoder = ExactDecoder(WEIGHTS, window=CONFIG.window)
-    read = [*made.prompt, *made.tokens[:-1]]
-    logits = decoder.forward(np.array(read))[2:]
-    made.read_cycles = predicted_cycles(CONFIG, WEIGHTS, read, 3) or []
-    return TextRun(made, logits, decoder.logit_scale[2:].tolist(), [], {})
+    tokens, rows = list(PROMPT), [decoder.forward(np.array(PROMPT))[-1]]
+    for _ in range(COUNT - 1):
+        tokens.append(int(np.argmax(rows[-1])))
+        rows.append(decoder.forward(np.array(tokens[-1:]))[-1])
+    assert expected.tokens == [*tokens[3:], int(np.argmax(rows[-1]))]
+    assert np.array_equal(expected.logits, np.array(rows))
+    assert len(expected.scales) == COUNT
+    with expecting(CONFIG, WEIGHTS, PROMPT, COUNT) as get:
+        again = get()
+    assert (again.tokens, again.scales, again.cycles) == (
+        expected.tokens, expected.scales, expected.cycles)
+    assert np.array_equal(again.logits, expected.logits)
 
 
-def test_the_golden_models_text_passes(run: TextRun) -> None:
-    verdict = judge(CONFIG, WEIGHTS, run)
+def test_the_golden_models_text_passes(run: TextRun, expected: Expected) -> None:
+    verdict = judge(run, expected)
     assert (verdict.tokens_equal, verdict.logits_equal, verdict.passed) == (True, True, True)
 
 
 @pytest.mark.parametrize("place", [0, 19])
-def test_one_other_logit_or_scale_is_seen(run: TextRun, place: int) -> None:
+def test_one_other_logit_or_scale_is_seen(run: TextRun, expected: Expected, place: int) -> None:
     logits, scales = run.logits.copy(), list(run.scales)
     logits[place, 7] += 1
     scales[place] *= 2
     for changed in (replace(run, logits=logits), replace(run, scales=scales),
                     replace(run, logits=run.logits[:-1])):
-        verdict = judge(CONFIG, WEIGHTS, changed)
+        verdict = judge(changed, expected)
         assert (verdict.tokens_equal, verdict.logits_equal, verdict.passed) == (True, False, False)
 
 
-def test_a_cycle_too_many_is_seen(run: TextRun) -> None:
+def test_a_cycle_too_many_is_seen(run: TextRun, expected: Expected) -> None:
     cycles = list(run.made.read_cycles)
     assert len(cycles) == 22
     assert max(cycles[:2]) < min(cycles[2:])   # those leave the head out
     cycles[9] += 1
     changed = replace(run, made=replace(run.made, read_cycles=cycles))
-    verdict = judge(CONFIG, WEIGHTS, changed)
+    verdict = judge(changed, expected)
     assert (verdict.logits_equal, verdict.cycles_equal, verdict.passed) == (True, False, False)
+    # With the image outside they depend on the memory.
     outside = replace(CONFIG, system=replace(CONFIG.system, memory="axi"))
-    assert judge(outside, WEIGHTS, changed).passed   # there they depend on the memory
+    assert judge(changed, expect(outside, WEIGHTS, PROMPT, COUNT)).passed
 
 
-def test_another_token_is_seen(run: TextRun) -> None:
+def test_another_token_is_seen(run: TextRun, expected: Expected) -> None:
     tokens = list(run.made.tokens)
     tokens[5] ^= 1
-    assert not judge(CONFIG, WEIGHTS, replace(run, made=replace(run.made, tokens=tokens))).passed
+    assert not judge(replace(run, made=replace(run.made, tokens=tokens)), expected).passed
 
 
 def test_a_passage_is_the_held_out_text() -> None:
