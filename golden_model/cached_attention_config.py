@@ -23,8 +23,8 @@ class CachedAttentionConfig:
     attention: AttentionConfig
     cache: KvCacheConfig
     grouped: bool = False
-    """Order of the heads that come in: keys, values, queries; or, grouped, of each KV head its key,
-    its value and its queries."""
+    """Order of the heads that come in: keys, values, queries; or, grouped, of each KV head the
+    queries of its first pass, its key, its value and its other queries."""
 
     def __post_init__(self) -> None:
         attention, cache = self.attention, self.cache
@@ -63,6 +63,11 @@ class CachedAttentionConfig:
     def beat(self) -> int:
         """Words in, and words out, a cycle."""
         return self.attention.beat
+
+    @property
+    def ahead(self) -> int:
+        """Queries of a KV head that come ahead of its key, or 0: they do not."""
+        return self.attention.queries if self.grouped else 0
 
     @property
     def max_n(self) -> int:

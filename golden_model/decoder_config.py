@@ -162,7 +162,7 @@ class DecoderConfig:
         """Rotary embedding of keys and queries."""
         return RotationConfig(rows=self.array.rows, lanes=self.lanes, max_n=self.attention.max_n,
                               max_heads=self.attention.attention.max_heads,
-                              grouped=self.attention.grouped, sum_bits=self.gate_up.sum_bits,
+                              ahead=self.attention.ahead, sum_bits=self.gate_up.sum_bits,
                               form=self.form)
 
     @property

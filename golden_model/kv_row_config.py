@@ -79,8 +79,13 @@ class RowQuantiserConfig:
         return unit["from_int"] + 1 + unit["div"] + zero
 
     @property
+    def division(self) -> int:
+        """Cycles from a peak, a small float by then, to the ratio."""
+        return 1 + self.ratio_unit.latency["div"]
+
+    @property
     def scale_latency(self) -> int:
-        """Cycles from a ratio's taking until the scale is out."""
+        """Cycles from that peak, with `minmax` from the ratio's taking, until the scale is out."""
         unit = self.scale_unit.latency
         return 1 + unit["mul"] + 1 + unit["div"] + 1
 

@@ -43,7 +43,8 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         clock_mhz=100.0,
         array=ArrayConfig(rows=4, lanes=16, max_k=512, max_m=1024),
         units=UnitsConfig(max_hidden=256, max_ffn=512),
-        system=SystemConfig(depth=24_576, heads=4, queries=2, max_vocab=512),
+        system=SystemConfig(depth=24_576, heads=4, queries=2, grouped=True, abreast=4,
+                            max_vocab=512),
         window=16,
     ),
     AcceleratorConfig(
@@ -58,7 +59,9 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         # more LUTs than there are, so multipliers of the units are blocks.
         units=UnitsConfig(lanes=8, up_width=128, down_width=128, max_hidden=128, max_ffn=384,
                           form="dsp"),
-        system=SystemConfig(bus="wishbone", depth=12_288, heads=4, queries=2, max_vocab=512),
+        # Registers between a multiplier's rows are none within a block: one stage is as quick.
+        system=SystemConfig(bus="wishbone", depth=12_288, heads=4, queries=2, grouped=True,
+                            rows_per_stage=9, max_vocab=512),
         window=128,
     ),
     AcceleratorConfig(
@@ -82,7 +85,7 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         units=UnitsConfig(up_width=80, down_width=80, max_hidden=2560, max_ffn=6912),
         # 5 KV heads in each of 30 layers; the window is what the device's memory holds of them.
         system=SystemConfig(memory="axi", depth=1 << 26, outstanding=16, streams=150, heads=20,
-                            queries=4, head_lanes=64, head_words=2, digits=1,
+                            queries=4, head_lanes=64, head_words=2, grouped=True, digits=1,
                             max_vocab=131_072),
         window=128,
     ),

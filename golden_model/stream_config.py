@@ -97,8 +97,9 @@ class RotationConfig:
     max_n: int = 128
     """Longest head."""
     max_heads: int = 32
-    grouped: bool = False
-    """Order of the heads: keys, values, queries; or of each KV head its key, value and queries."""
+    ahead: int = 0
+    """Order of the heads: keys, values, queries; or, if not 0, of each KV head so many queries, its
+    key, its value and its other queries."""
     sum_bits: int = 18
     extra_bits: int = 6
     """Fraction bits that keys and queries gain."""

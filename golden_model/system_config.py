@@ -164,7 +164,8 @@ class SystemConfig:
     head_words: int = 1
     """Cycles of the longest head."""
     grouped: bool = field(default=False, metadata=_LATER)
-    """Whether rows of Wq, Wk and Wv lie KV head by KV head, so that attention begins earlier."""
+    """Whether rows of Wq, Wk and Wv lie KV head by KV head, queries first, so that attention begins
+    earlier."""
     abreast: int = 2
     """Softmax weights of a head that are made in a cycle."""
     digits: int = 3

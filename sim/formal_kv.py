@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is proved of the KV cache, each with a bug that must break it.
+"""What is proved of the KV cache's parts, each with a bug that must break it.
 
 Memories are small: the proofs are about control, which does not get simpler with their size.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from amaranth import *
 
 from golden_model.kv_config import KvCacheConfig
-from hw.kv import bank, cache, row_walk, secded, slot_table
+from hw.kv import bank, row_walk, secded, slot_table
 from hw.kv.secded import encode, protected
 
 __all__ = ["PROOFS", "Proof"]
@@ -206,50 +206,6 @@ def storage(config):
     return design
 
 
-def whole(p):
-    """Keep what is offered, and never read a row that is being written."""
-    p.m.submodules.dut = dut = cache.KvCache(CONFIG)
-    for name in ("i_control", "i_append", "i_row", "i_read_k", "i_read_v", "i_restore"):
-        offer(p, getattr(dut, name), name)
-    for name in ("o_k", "o_v", "o_save"):
-        accept(p, getattr(dut, name), name)
-        p.stable(f"{name} stable", getattr(dut, name))
-    appending = Signal.like(dut.i_append.payload, name="appending")
-    with p.m.If(dut.i_append.valid & dut.i_append.ready):
-        p.m.d.sync += appending.eq(dut.i_append.payload)
-    for side, store, command in (("k", dut.keys, dut.i_read_k), ("v", dut.values, dut.i_read_v)):
-        for (name, part), depth in zip(store.memories.items(), CONFIG.key_memories):
-            what = {"k": "keys", "v": "values"}[side] if "scales" not in name else name
-            p.check(what.replace("_", " ") + " never at once",
-                    ~(part.r_en & part.w_en & (part.r_addr == part.w_addr)))
-            p.check("in range", (~part.r_en | (part.r_addr < depth.depth))
-                    & (~part.w_en | (part.w_addr < depth.depth)))
-        # A row of which some words are written is not read.
-        partial, row = Signal(name=f"partial_{side}"), Signal.like(store.i_write.at.scale)
-        with p.m.If(store.write):
-            p.m.d.sync += [partial.eq(~store.i_write.at.last_word), row.eq(store.i_write.at.scale)]
-        with p.m.If(dut.i_append.valid & dut.i_append.ready):
-            p.m.d.sync += partial.eq(0)  # the one before was cut off, and its slot closed
-        reads = store.i_read.valid & store.i_read.ready & ~store.i_read.p.poison
-        p.check("no read overtakes", ~(partial & reads & (store.i_read.p.scale == row)))
-        # Of all read commands any one: until its last address is out its stream stays as it is.
-        marked, ahead = Signal(name=f"marked_{side}"), Signal(2, name=f"ahead_{side}")
-        waiting = Signal(2, name=f"waiting_{side}")
-        asked = Signal.like(command.payload, name=f"asked_{side}")
-        begins = command.valid & command.ready
-        ends = store.i_read.valid & store.i_read.ready & store.i_read.p.last & (waiting != 0)
-        p.m.d.sync += waiting.eq(waiting + begins - ends)
-        with p.m.If(begins & ~marked & p.anything(1, f"mark_{side}")):
-            p.m.d.sync += [marked.eq(1), ahead.eq(waiting - ends), asked.eq(command.payload)]
-        with p.m.If(marked & ends):
-            p.m.d.sync += ahead.eq(ahead - 1)
-            with p.m.If(ahead == 0):
-                p.m.d.sync += marked.eq(0)
-        writes = store.write | store.write_scale if side == "k" else store.write
-        p.check("no write overtakes", ~(marked & writes & (appending.slot == asked.slot)
-                                       & (appending.stream == asked.stream)))
-
-
 def protection(width):
     """Return the design of a decoder of `width` data bits."""
     def design(p):
@@ -269,8 +225,8 @@ def protection(width):
     return design
 
 
-_WALK, _TABLE, _BANK, _CACHE, _SECDED = (
-    f"hw.kv.{name}" for name in ("row_walk", "slot_table", "bank", "cache", "secded"))
+_WALK, _TABLE, _BANK, _SECDED = (
+    f"hw.kv.{name}" for name in ("row_walk", "slot_table", "bank", "secded"))
 
 _BANK_BUGS = {
     "read after write": (_BANK, "memory.w_en.eq(enable)",
@@ -286,42 +242,21 @@ PROOFS = (
     Proof(name="row walk", design=walk, bugs={
         "in range": (_WALK, "following >= end", "following > end"),
         "in order": (_WALK, "with m.If(self.o.p.bos):", "with m.If(0):"),
-        "complete": (_WALK, "self.o.p.last_word & (left == 0)", "self.o.p.last_word & (left <= 1)"),
+        "complete": (_WALK, "self.last_row.eq(left == 1)", "self.last_row.eq(left <= 2)"),
         "stable": (_WALK, "with m.If(self.o.valid & self.o.ready):", "with m.If(self.o.valid):"),
     }),
     Proof(name="slot table", design=table, bugs={
         "index": (_TABLE, "held.stream >= shape.streams", "held.stream > shape.streams"),
         "pointers": (_TABLE, "Mux(code == shape.code_end, 0, code)", "code"),
-        "rows": (_TABLE, "slot.length - 1 + appended", "slot.length + appended"),
+        "rows": (_TABLE, "slot.length - 1 + seen", "slot.length + seen"),
         "length": (_TABLE, "with m.If(slot.length != shape.window):", "with m.If(1):"),
         "ends": (_TABLE, "with m.If(scale_end > config.rows):", "with m.If(0):"),
     }),
     Proof(name="bank", design=storage(CONFIG), bugs=_BANK_BUGS),
-    Proof(name="cache", design=whole, apart=True, bugs={
-        "o_k stable": (_CACHE, "out.valid.eq(bank.o.valid & ~saving)",
-                       "out.valid.eq(bank.o.valid & ~held)"),
-        "o_v stable": (_BANK, "advance.eq(~valid | take)", "advance.eq(1)"),
-        "o_save stable": ("hw.kv.serialiser", "with m.If(self.o.valid & self.o.ready):",
-                          "with m.If(self.o.valid):"),
-        "keys never at once": (_CACHE, "same & append.value if value else same",
-                               "same & append.value"),
-        "values never at once": (_CACHE, "same & append.value if value else same",
-                                 "same & ~append.value"),
-        "scales never at once": (_CACHE, "same & append.value if value else same",
-                                 "same & append.value"),
-        "value scales never at once": (_CACHE, "same & append.value if value else same",
-                                       "same & (append.value if value else ~append.value)"),
-        "in range": (_CACHE, "found.slot | found.stream | found.appended",
-                     "found.slot | found.appended"),
-        "no read overtakes": (_CACHE, "(append_busy & same_rows(appending, command.p, value))",
-                              "C(0)"),
-        "no write overtakes": (_CACHE, "append_busy, held | conflict, events)",
-                               "append_busy, held, events)"),
-    }),
     Proof(name="decoder of 16 bits", design=protection(16), engine="sat", bugs={
         "corrected": (_SECDED, "words.append(data ^ flips)", "words.append(data ^ flips[1:])"),
         "counted": (_SECDED, "flips.any() | parity_of_one(syndrome)", "flips.any()"),
         "detected": (_SECDED, "(syndrome != 0) & ~known", "syndrome[:2].all() & ~known"),
     }),
 )
-"""Everything that ``make formal`` proves."""
+"""Proofs of the parts."""

@@ -40,9 +40,10 @@ def head_order(config: CachedAttentionConfig, heads: int, kv_heads: int) -> list
 
     if not config.grouped:
         return some("key", 0, kv_heads) + some("value", 0, kv_heads) + some("query", 0, heads)
-    group = heads // kv_heads
+    group, ahead = heads // kv_heads, config.attention.queries
     return [head for n in range(kv_heads)
-            for head in (("key", n), ("value", n), *some("query", n * group, group))]
+            for head in (*some("query", n * group, ahead), ("key", n), ("value", n),
+                         *some("query", n * group + ahead, group - ahead))]
 
 
 class _Coder:
@@ -108,6 +109,8 @@ class CommandSteps:
         # A memory of one port is written the cycle after the word was given, but for first rows.
         self.pauses = config.cache.ports == "1rw" and rows > 1
         self.asked, self.read = [0, 0], [0, 0]
+        self.words, self.written = load.words, 0
+        """Words of a row, and streams whose newest rows can be read."""
         self.fed = self.writing = 0
         self.begun = False
 
@@ -135,11 +138,13 @@ class CommandSteps:
         scale_ready = (found.query_scale if scale_of_query else appended and coder.final)
         writes = self.append.written and self.pauses
         for side, (port, taken) in enumerate(zip(ports, (found.key, found.value))):
-            there = (self.begun and self.asked[side] < self.passes
-                     and self.asked[side] // self.shared < coder.present)
+            more = self.begun and self.asked[side] < self.passes
             paused = writes and self.writing == side
-            self.asked[side] += port.step(len(row) if there else None, taken, paused)
+            waits = (port.begun - 1) // self.shared >= self.written
+            self.asked[side] += port.step(len(row) if more else None, taken, paused,
+                                          self.words if waits else 0)
             self.read[side] += taken
+        self.written = coder.present  # as of the cycle before: it takes one to be in memory
         if appended:
             self.writing = int(coder.kind(coder.scaled) == "value")
         wants, final = coder.appends, coder.final

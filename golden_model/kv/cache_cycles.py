@@ -15,6 +15,8 @@ class ReadCycles:
         """Words of the command that is looked up."""
         self.left = 0
         """Words of the one whose addresses are given."""
+        self.begun = 0
+        """Commands whose addresses are given, or were."""
         self.found = self.kept = False
 
     @property
@@ -22,7 +24,8 @@ class ReadCycles:
         """Whether a word is offered."""
         return self.kept if self.config.secded else self.found
 
-    def step(self, command: int | None, ready: bool, paused: bool = False) -> bool:
+    def step(self, command: int | None, ready: bool, paused: bool = False,
+             waiting: int = 0) -> bool:
         """Go through one cycle; return whether the command, of so many words, is taken.
 
         Parameters
@@ -33,10 +36,12 @@ class ReadCycles:
             Whether a word is taken.
         paused
             Whether a memory of one port is being written.
+        waiting
+            Words at the end of the command in work that are not yet to be read.
         """
         take = (not self.kept or ready) if self.config.secded else ready
         advance = not self.found or take
-        moves = self.left > 0 and advance and not paused
+        moves = self.left > waiting and advance and not paused
         free = self.left - moves == 0
         taken = command is not None and (not self.waiting or free)
         if take:
@@ -46,6 +51,7 @@ class ReadCycles:
         self.left -= moves
         if free and self.waiting:
             self.left, self.waiting = self.waiting, 0
+            self.begun += 1
         if taken and command is not None:
             self.waiting = command
         return taken

@@ -92,8 +92,11 @@ class RowQuantiserCycles:
         stored = self.loads and word
         peak = self.peaks and self.wait == 0
         scaled = self.scale == 0 and (not scale_shown or scale_ready)
+        free = self.scale is None or scaled
+        peaked = self.ratio is not None and self.ratio[0] == config.division and free
         starts = (self.ratio is not None and self.ratio[0] == 0 and not self.reading
-                  and (self.scale is None or scaled))
+                  and (free or not config.minmax))
+        scales = starts if config.minmax else peaked
 
         if scale_ready:
             self.scale_valid = False
@@ -103,11 +106,13 @@ class RowQuantiserCycles:
             self.pipe = [(self.reading == 1) if self.reading else None, *self.pipe[:-1]]
             self.reading = max(0, self.reading - 1)
         self.scale = self.scale - 1 if self.scale else self.scale
+        if scales:
+            self.scale = config.scale_latency - 2
         if starts and self.ratio is not None:
-            self.reading, self.scale = self.ratio[1], config.scale_latency - 2
-            self.ratio = None
+            self.reading, self.ratio = self.ratio[1], None
         elif self.ratio is not None:
-            self.ratio = max(0, self.ratio[0] - 1), self.ratio[1]
+            waits = self.ratio[0] == config.division and not (peaked or config.minmax)
+            self.ratio = max(0, self.ratio[0] - (not waits)), self.ratio[1]
         elif peak:
             self.ratio, self.peaks = (config.ratio_latency - 1, self.size), False
         self.wait = max(0, self.wait - 1)

@@ -24,7 +24,8 @@ def words(config: RotationConfig, k: Ints, v: Ints, q: Ints, cos: Ints, sin: Int
 
 def ordered(config: RotationConfig, k: Ints, v: Ints, q: Ints) -> Ints:
     """Heads of keys, values and queries in the order in which they come."""
-    if not config.grouped:
+    if not config.ahead:
         return np.concatenate([k, v, q])
-    of_each = [part.reshape(len(k), -1, part.shape[-1]) for part in (k, v, q)]
-    return np.concatenate(of_each, axis=1).reshape(-1, k.shape[-1])
+    keys, values, queries = (part.reshape(len(k), -1, part.shape[-1]) for part in (k, v, q))
+    first, others = np.split(queries, [config.ahead], axis=1)
+    return np.concatenate([first, keys, values, others], axis=1).reshape(-1, k.shape[-1])

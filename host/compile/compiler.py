@@ -116,9 +116,9 @@ class _Compiler:
         trits = {part: matrix.trits for part, matrix in layer.matrices.items()}
         scale = {part: _bits(smallfloat.from_float(matrix.scale))
                  for part, matrix in layer.matrices.items()}
-        qkv = layout.grouped([layout.paired(trits["wk"], shape.head_dim), trits["wv"],
-                              layout.paired(trits["wq"], shape.head_dim)],
-                             shape.kv_heads if self.config.attention.grouped else 1)
+        qkv = layout.heads(layout.paired(trits["wk"], shape.head_dim), trits["wv"],
+                           layout.paired(trits["wq"], shape.head_dim), shape.head_dim,
+                           self.config.attention.ahead)
         attn = fix_norm(layer.gains["attn_sub_norm"], shape.rms_eps)
         ffn = fix_norm(layer.gains["ffn_sub_norm"], shape.rms_eps)
         kept, of = numerics.topk_keep

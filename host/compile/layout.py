@@ -4,7 +4,6 @@
 Every function returns uint8 [beats, bytes], byte 0 of a beat in its lowest bits.
 """
 
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from golden_model.formats import pack_2bit, pack_base3
 from golden_model.head_config import PLANES
 from golden_model.mac.ternary_array import pack_weights
 
-__all__ = ["Beats", "beat_bytes", "columns", "dense", "grouped", "paired", "planes", "rows",
+__all__ = ["Beats", "beat_bytes", "columns", "dense", "heads", "paired", "planes", "rows",
            "words"]
 
 Beats = NDArray[np.uint8]
@@ -37,10 +36,14 @@ def paired(trits: Codes, head_dim: int) -> Codes:
     return heads.swapaxes(1, 2).reshape(trits.shape)
 
 
-def grouped(parts: Sequence[Codes], groups: int) -> Codes:
-    """Rows of keys, values and queries, of each of `groups` KV heads together."""
-    cut = [part.reshape(groups, -1, part.shape[1]) for part in parts]
-    return np.concatenate(cut, axis=1).reshape(-1, parts[0].shape[1])
+def heads(keys: Codes, values: Codes, queries: Codes, head_dim: int, ahead: int) -> Codes:
+    """Rows of keys, values and queries; or of each KV head `ahead` queries before all others."""
+    if not ahead:
+        return np.concatenate([keys, values, queries])
+    k, v, q = (part.reshape(len(keys) // head_dim, -1, part.shape[1])
+               for part in (keys, values, queries))
+    first, others = np.split(q, [ahead * head_dim], axis=1)
+    return np.concatenate([first, k, v, others], axis=1).reshape(-1, keys.shape[1])
 
 
 def planes(array: ArrayConfig, codes: Codes) -> Beats:

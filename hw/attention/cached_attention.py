@@ -25,7 +25,7 @@ PASSED = ("i_control", "o_save", "i_restore", "errors", "corrected", "clear_erro
 
 
 class Part(enum.Enum, shape=unsigned(2)):
-    """What the next head is, in the order in which words come."""
+    """What the next head is, in the order in which words come, or with queries first."""
 
     KEY = 0
     VALUE = 1
@@ -51,8 +51,8 @@ class CachedAttention(wiring.Component):
 
     Heads are coded one after the other as they come.  Keys and values are appended to the cache, in
     which they are the last rows of `kv_heads` neighbouring streams; a pass of attention begins when
-    its stream has both and its queries are coded, while other heads still come in.  The heads'
-    outputs leave on one scale.
+    its queries are coded, while other heads still come in, and only its last row waits for that key
+    and value.  The heads' outputs leave on one scale.
 
     Codes of a slot's first token have ``bos_bits``, all others ``kv_bits``, which the cache and
     the engines are built for.  Codes of a row are ahead of its scale, with which the cache wants
@@ -75,7 +75,7 @@ class CachedAttention(wiring.Component):
         it; how often the words are sent (1 to 3).
     i : :py:`In(stream.Signature(ArrayLayout(signed(24), config.beat)))`
         Words of the heads, keys and queries rotated: keys, values, queries; with ``config.grouped``
-        of each KV head its key, its value and the queries that read them.
+        of each KV head the queries of a pass, its key, its value and its other queries.
     o : :py:`Out(stream.Signature(ArrayLayout(signed(24), config.beat)))`
         Words of all heads.
     o_scale : :py:`Out(stream.Signature(SMALL_FLOAT))`
@@ -101,14 +101,12 @@ class CachedAttention(wiring.Component):
         m = Module()
         command = Signal(command_layout(self.config), reset_less=True)
         first = Signal()  # the slot has no token yet
-        # Streams below it have this token's rows.
-        present = Signal(range((1 << len(command.stream)) + self.config.attention.max_heads))
-        self.connect(m, platform, present)
+        self.connect(m, platform)
 
         feeding, attending, joining, waits = Signal(), Signal(), Signal(), Signal()
         sums, scales = (Signal.like(command.heads, name=name) for name in ("sums", "scales"))
         self.feed(m, command, first, feeding)
-        self.code(m, command, present)
+        self.code(m, command)
         self.collect(m, command, attending, joining, sums, scales)
         m.d.comb += waits.eq(joining | (sums != 0) | (scales != 0))
         control, cache, asked = self.i_control, self.cache, self.i_command
@@ -121,7 +119,6 @@ class CachedAttention(wiring.Component):
                 with m.If(asked.valid & asked.ready):
                     m.d.sync += [command.eq(asked.p), feeding.eq(1), attending.eq(1), joining.eq(1),
                                  sums.eq(asked.p.heads), scales.eq(asked.p.heads),
-                                 present.eq(asked.p.stream),
                                  first.eq(cache.lengths[asked.p.slot] == 0)]
                     m.next = "ATTEND"
             with m.State("ATTEND"):
@@ -129,8 +126,8 @@ class CachedAttention(wiring.Component):
                     m.next = "IDLE"
         return m
 
-    def connect(self, m, platform, present):
-        """Connect streams; rows are read when both sides of their stream have the newest one."""
+    def connect(self, m, platform):
+        """Connect streams; of the rows that are read the newest may yet be coded."""
         cache, attention = self.cache, self.attention
         for name in ("cache", "quantiser", "attention", "joiner"):
             m.submodules[name] = getattr(self, name)
@@ -147,9 +144,8 @@ class CachedAttention(wiring.Component):
         for asked, read, out, words in (
                 (attention.o_key_read, cache.i_read_k, cache.o_k, attention.i_key),
                 (attention.o_value_read, cache.i_read_v, cache.o_v, attention.i_value)):
-            there = asked.p.stream < present
             m.d.comb += [
-                read.valid.eq(asked.valid & there), asked.ready.eq(read.ready & there),
+                read.valid.eq(asked.valid), asked.ready.eq(read.ready), read.p.newest.eq(1),
                 read.p.slot.eq(asked.p.slot), read.p.stream.eq(asked.p.stream),
                 words.valid.eq(out.valid), out.ready.eq(words.ready),
                 *(to.eq(code) for to, code in zip(words.p.codes, out.p.codes)),
@@ -173,18 +169,21 @@ class CachedAttention(wiring.Component):
         final
             Whether it is the last one.
         """
-        part = Signal(Part, name=f"{name}_part")
+        begins = Part.QUERY if self.config.grouped else Part.KEY
+        part = Signal(Part, init=begins, name=f"{name}_part")
         stream = Signal.like(command.heads, name=f"{name}_stream")
         of_query = part == Part.QUERY
         if self.config.grouped:
-            query = Signal.like(command.heads, name=f"{name}_query")
-            last_stream = stream + 1 == command.kv_heads
-            ends = ~of_query | (query + 1 == command.shared * self.config.attention.queries)
-            final = of_query & ends & last_stream
+            query, ahead = Signal.like(command.heads, name=f"{name}_query"), self.config.ahead
+            last_stream, alone = stream + 1 == command.kv_heads, command.shared == 1
+            ends = ~of_query | (query + 1 == ahead)
+            group_ends = Mux(alone, part == Part.VALUE,
+                             of_query & (query + 1 == command.shared * ahead))
+            final = group_ends & last_stream
             with m.If(moves & of_query):
-                m.d.sync += query.eq(Mux(ends, 0, query + 1))
-            with m.If(moves & of_query & ends):
-                m.d.sync += stream.eq(Mux(last_stream, 0, stream + 1))
+                m.d.sync += query.eq(query + 1)
+            with m.If(moves & group_ends):
+                m.d.sync += [query.eq(0), stream.eq(Mux(last_stream, 0, stream + 1))]
         else:
             ends = stream + 1 == Mux(of_query, command.heads, command.kv_heads)
             final = of_query & ends
@@ -215,7 +214,7 @@ class CachedAttention(wiring.Component):
         """Return the bits of a key's or value's code."""
         return Mux(first, config.bos_bits, config.code_bits)
 
-    def code(self, m, command, present):
+    def code(self, m, command):
         """Append coded rows, and give attention coded queries."""
         cache, coded, scale = self.cache, self.quantiser.o, self.quantiser.o_scale
         query, query_scale = self.attention.i_query, self.attention.i_query_scale
@@ -257,8 +256,6 @@ class CachedAttention(wiring.Component):
             m.d.sync += full.eq(0)
             with m.If(final):
                 m.d.sync += [begun.eq(0), asked.eq(0)]
-                with m.If(scale_part == Part.VALUE):
-                    m.d.sync += present.eq(present + 1)
 
     def collect(self, m, command, attending, joining, sums, scales):
         """Give attention and joiner their commands, and the joiner what attention makes."""

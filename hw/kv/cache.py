@@ -20,6 +20,7 @@ from hw.kv.layouts import (
     key_word_layout,
     read_layout,
     row_word_layout,
+    same_stream,
     value_word_layout,
 )
 from hw.kv.reader import Reader
@@ -46,6 +47,10 @@ class KvCache(wiring.Component):
     an append to the same slot, stream and side, one of keys for one of values too; an append for
     the last address of such a read, and a control command for both, while no other is accepted.
     Everything else goes on in parallel.
+
+    A read with `newest` gives the row of the token in progress too, and waits at that one only, the
+    last, until it is written, of keys until the value's is too.  Those appends must be accepted
+    ahead of a control command or another read without it.
 
     What does not work sets a sticky bit of ``errors`` and changes nothing, but that a row of a
     wrong number of words closes its slot.  A read that does not work gives one row of zeros with
@@ -118,18 +123,20 @@ class KvCache(wiring.Component):
 
         # What is at work, and what is waited for.
         appending = Signal(append_layout(config))
-        append_busy, held, saving = Signal(), Signal(), Signal()
+        append_busy, held, saving, written = Signal(), Signal(), Signal(), Signal()
         saved = Signal(append_layout(config))  # the stream that is saved or restored
         appends = self.i_append.valid & self.i_append.ready
         for value, (bank, reader, command, out) in enumerate(zip(
                 banks, readers, (self.i_read_k, self.i_read_v), (self.o_k, self.o_v))):
-            blocked = (held | (append_busy & same_rows(appending, command.p, value))
-                       | (appends & same_rows(self.i_append.p, command.p, value)))
+            same = (append_busy & same_rows(appending, command.p, value)
+                    | appends & same_rows(self.i_append.p, command.p, value))
+            blocked = held | same & ~command.p.newest
             m.d.comb += [
                 reader.i.valid.eq(command.valid & ~blocked), reader.i.payload.eq(command.payload),
                 command.ready.eq(reader.i.ready & ~blocked),
                 reader.geometry.eq(table.geometry),
-                reader.finding.eq((table.o_k, table.o_v)[value]),
+                reader.finding.eq((table.o_k, table.o_v)[value]), reader.written.valid.eq(written),
+                *(reader.written[name].eq(appending[name]) for name in ("slot", "stream", "value")),
                 (table.look_k, table.look_v)[value].eq(reader.i.valid & reader.i.ready),
                 (table.i_k, table.i_v)[value].eq(reader.i.payload),
                 out.valid.eq(bank.o.valid & ~saving), out.payload.eq(bank.o.payload),
@@ -139,11 +146,11 @@ class KvCache(wiring.Component):
                     (reader.other.stream, self.i_append.p.stream))),
             ]
         self.address(m, *banks, *readers, saving & saved.value)
-        conflict = readers[0].conflict | (self.i_append.p.value & readers[1].conflict)
+        waits = held | readers[0].conflict | (self.i_append.p.value & readers[1].conflict)
         quiet = ~append_busy & ~readers[0].busy & ~readers[1].busy
 
         events = Events()
-        self.append(m, banks, table, writer, appending, append_busy, held | conflict, events)
+        self.append(m, banks, table, writer, appending, append_busy, waits, written, events)
         self.control(m, banks, table, writer, readers, serialiser, deserialiser, quiet, held,
                      saving, saved, events)
         self.count(m, banks, events, table.errors, *(reader.events for reader in readers))
@@ -162,9 +169,10 @@ class KvCache(wiring.Component):
             read_v.o.ready.eq(values.i_read.ready & ~together),
         ]
 
-    def append(self, m, banks, table, writer, appending, busy, blocked, events):
+    def append(self, m, banks, table, writer, appending, busy, blocked, written, events):
         """Take a row: look its stream up, then write its words."""
         found = table.o_append
+        m.d.sync += written.eq(0)
         with m.FSM() as fsm:
             m.d.comb += busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
@@ -187,6 +195,7 @@ class KvCache(wiring.Component):
                 with m.If(self.i_row.valid & writer.o.valid):
                     m.d.comb += writer.o.ready.eq(1)
                     self.write(m, banks, appending.value, writer, self.i_row.p)
+                    m.d.sync += written.eq(self.i_row.p.last | writer.o.p.last_word)
                     with m.If(self.i_row.p.last & writer.o.p.last_word):
                         m.d.comb += table.appended.eq(1)
                         m.next = "IDLE"
@@ -278,7 +287,7 @@ class KvCache(wiring.Component):
                 # Scales of values come with the keys: both are read at once.
                 asked_k = readers[0].i
                 m.d.comb += [asked_k.p.slot.eq(saved.slot), asked_k.p.stream.eq(saved.stream),
-                             asked_k.valid.eq(1)]
+                             asked_k.p.newest.eq(0), asked_k.valid.eq(1)]
                 m.next = "SAVE"
             with m.State("SAVE"):
                 m.d.comb += saving.eq(1)
@@ -337,5 +346,5 @@ class KvCache(wiring.Component):
 
 def same_rows(append, read, value):
     """Whether an append is to what a read of that side reads: one of keys reads of values too."""
-    same = (append.slot == read.slot) & (append.stream == read.stream)
+    same = same_stream(append, read)
     return same & append.value if value else same

@@ -11,8 +11,8 @@ from hw.quant.scale_lanes import SMALL_FLOAT
 
 __all__ = ["ERROR_LAYOUT", "ROW_SCALE", "Events", "Operation", "RowFormat", "address_layout",
            "append_layout", "codes_layout", "control_layout", "geometry_layout", "key_word_layout",
-           "kv_scale", "read_layout", "row_word_layout", "value_word_layout", "walk_layout",
-           "word_layout", "write_layout"]
+           "kv_scale", "read_layout", "row_word_layout", "same_stream", "stream_layout",
+           "value_word_layout", "walk_layout", "word_layout", "write_layout", "written_layout"]
 
 ERROR_LAYOUT = data.StructLayout(dict.fromkeys(ERRORS, 1))
 """Sticky errors; see :data:`golden_model.kv_config.ERRORS`."""
@@ -55,8 +55,24 @@ def codes_layout(config: KvCacheConfig):
 
 
 def read_layout(config: KvCacheConfig):
-    """Payload of ``i_read_k`` and ``i_read_v``."""
+    """Payload of ``i_read_k`` and ``i_read_v``; `newest` waits for the row that is to come."""
+    return data.StructLayout({"slot": _below(config.slots), "stream": _below(config.sinks),
+                              "newest": 1})
+
+
+def stream_layout(config: KvCacheConfig):
+    """Which stream of which slot."""
     return data.StructLayout({"slot": _below(config.slots), "stream": _below(config.sinks)})
+
+
+def written_layout(config: KvCacheConfig):
+    """Whether a row was written, and which one."""
+    return data.StructLayout({"valid": 1, **append_layout(config).members})
+
+
+def same_stream(one, other):
+    """Whether two payloads name the same stream of the same slot."""
+    return (one.slot == other.slot) & (one.stream == other.stream)
 
 
 def append_layout(config: KvCacheConfig):

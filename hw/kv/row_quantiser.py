@@ -43,13 +43,13 @@ class RowQuantiser(wiring.Component):
     """Codes of ``x`` against its largest magnitude: section 7 of the numerics.
 
     Three heads are in work at once.  One's words stream in, into one of ``config.buffers`` buffers,
-    while its largest magnitude is taken.  The levels are divided by that of the next.  The third's
-    codes leave at a beat a cycle, and beside them its scale is made.  A code needs no saturation:
+    while its largest magnitude is taken.  The levels are divided by that of the next, beside which
+    its scale is made.  The third's codes leave at a beat a cycle.  A code needs no saturation:
     rounding errors of the ratio are far below half a code.
 
     With ``config.minmax`` a head's range may also be that from its least word to its largest, both
     taken with zero; its zero point is made between ratio and codes, which are limited, as both
-    roundings may go up.
+    roundings may go up.  Scales are then made beside the codes.
 
     Heads of one length take ``config.interval`` cycles each, and one alone ``config.head_latency``
     from its last word to its first codes; the quick small-float units of the ratio and of the scale
@@ -91,15 +91,15 @@ class RowQuantiser(wiring.Component):
             self.lowest = Signal(WORD_BITS, reset_less=True)
             self.quotient = Signal(SMALL_FLOAT, reset_less=True)
             self.found, self.zero = (Signal(KV_ZERO_BITS, name=name) for name in ("found", "zero"))
-        ready, take, start, coding, scaling = (Signal(name=name) for name in (
-            "ready", "take", "start", "coding", "scaling"))
+        ready, take, start, coding, scaling, peaked = (Signal(name=name) for name in (
+            "ready", "take", "start", "coding", "scaling", "peaked"))
 
         m.submodules.words = words = memory.Memory(
             shape=self.i.payload.shape(), init=[],
             depth=config.buffers << (config.max_beats - 1).bit_length())
         self.load(m, words.write_port(), kind, top, ready, take)
-        head, peak, ratio = self.divide(m, kind, top, ready, take, start, ~coding & ~scaling)
-        self.scale(m, head, peak, start, scaling)
+        head, peak, ratio = self.divide(m, kind, top, ready, take, start, coding, scaling, peaked)
+        self.scale(m, head, peak, start if config.minmax else peaked, scaling)
         self.encode(m, words.read_port(), head, ratio, start, coding)
         return m
 
@@ -171,9 +171,13 @@ class RowQuantiser(wiring.Component):
                 with m.If(take):
                     m.next = "COMMAND"
 
-    def divide(self, m, kind, top, ready, take, start, free):
-        """Divide the levels by the peak; return head, peak and ratio, as of and after `start`."""
+    def divide(self, m, kind, top, ready, take, start, coding, scaling, peaked):
+        """Divide the levels by the peak; return head, peak and ratio, as of and after `start`.
+
+        The peak is what comes in the cycle of `peaked`, in which a scale is begun.
+        """
         config = self.config
+        free = ~coding & ~scaling if config.minmax else ~coding
         m.submodules.ratio = unit = QuickFloatUnit(config.ratio_unit)
         head = Signal(kind.shape(), reset_less=True)
         peak, ratio = (Signal(SMALL_FLOAT, name=name, reset_less=True)
@@ -189,9 +193,10 @@ class RowQuantiser(wiring.Component):
                 with m.If(take):
                     m.next = "PEAK"
             with m.State("PEAK"):
-                m.d.comb += unit.o.ready.eq(1)
+                m.d.comb += [unit.o.ready.eq(1 if config.minmax else ~scaling),
+                             peaked.eq(unit.o.valid & unit.o.ready)]
                 m.d.sync += peak.eq(unit.o.p)
-                with m.If(unit.o.valid):
+                with m.If(peaked):
                     m.next = "DIVIDE"
             with m.State("DIVIDE"):
                 m.d.comb += [unit.i.valid.eq(1), unit.i.p.operation.eq(Operation.DIV)]
@@ -212,7 +217,7 @@ class RowQuantiser(wiring.Component):
                     with m.If(start):
                         m.d.sync += ratio.eq(unit.o.p)
                         m.next = "IDLE"
-        return head, peak, ratio
+        return head, peak if config.minmax else unit.o.p, ratio
 
     def find_zero(self, m, take, ratio):
         """Multiply a head's least word by its ratio; return whether that is done."""

@@ -32,6 +32,8 @@ class RowWalk(wiring.Component):
         At least one row, the first token's included; `code` and `scale` are the ring's row to begin
         with, less `index`.  `poison` and `bare` are passed on.
     o : :py:`Out(stream.Signature(address_layout(config)))`
+    last_row : Out
+        What is on ``o`` is a word of the last row.
     """
 
     def __init__(self, config: KvCacheConfig):
@@ -41,6 +43,7 @@ class RowWalk(wiring.Component):
             "cancel": In(1),
             "i": In(stream.Signature(walk_layout(config))),
             "o": Out(stream.Signature(address_layout(config))),
+            "last_row": Out(1),
         })
 
     def elaborate(self, platform):
@@ -62,14 +65,15 @@ class RowWalk(wiring.Component):
                              step(self.o.p.code, shape.code_end))),
             next_scale.eq(step(self.o.p.scale, shape.scale_end)),
             self.o.p.last_word.eq(word + 1 >= shape.words),  # of no geometry one word
-            self.o.p.last.eq(self.o.p.last_word & (left == 0)),
+            self.o.p.last.eq(self.o.p.last_word & self.last_row),
             self.i.ready.eq(~self.o.valid | (self.o.ready & self.o.p.last)),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [word.eq(word + 1), self.o.p.code.eq(next_code)]
             with m.If(self.o.p.last_word):
-                m.d.sync += [word.eq(0), left.eq(left - 1), self.o.p.bos.eq(0),
-                             self.o.p.scale.eq(Mux(self.o.p.bos, ring_scale, next_scale))]
+                m.d.sync += [word.eq(0), left.eq(left - 1), self.last_row.eq(left == 1),
+                             self.o.p.bos.eq(0), self.o.p.scale.eq(
+                                 Mux(self.o.p.bos, ring_scale, next_scale))]
                 with m.If(self.o.p.bos):
                     m.d.sync += self.o.p.code.eq(ring_code)
             with m.If(self.o.p.last):
@@ -79,7 +83,9 @@ class RowWalk(wiring.Component):
             m.d.sync += [
                 self.o.valid.eq(1), self.o.p.bos.eq(self.i.p.bos), word.eq(0),
                 self.o.p.poison.eq(self.i.p.poison), self.o.p.bare.eq(self.i.p.bare),
-                left.eq(self.i.p.rows - ~self.i.p.bos), ring_code.eq(code), ring_scale.eq(scale),
+                left.eq(self.i.p.rows - ~self.i.p.bos),
+                self.last_row.eq(self.i.p.rows == ~self.i.p.bos),
+                ring_code.eq(code), ring_scale.eq(scale),
                 self.o.p.code.eq(Mux(self.i.p.bos, self.i.p.index, code)),
                 self.o.p.scale.eq(Mux(self.i.p.bos, shape.scale_end + self.i.p.index, scale)),
             ]

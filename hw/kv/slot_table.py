@@ -25,11 +25,12 @@ def finding_layout(config: KvCacheConfig):
 
     `read` walks every row that a read gives, `append` the place of the next one.  `slot` and
     `stream` say that there is no such slot or stream; then the walks mean nothing.  A walk of keys
-    is `bare` while only one side has its row of the token in progress.
+    is `bare` while only one side has its row of the token in progress.  Of a read that asks for the
+    `newest` row `lacks` says whether that has yet to come, of keys and of values.
     """
     return data.StructLayout({
-        "slot": 1, "stream": 1, "appended": 1, "pending": 1, "length": range(config.window + 1),
-        "index": walk_layout(config)["index"].shape,
+        "slot": 1, "stream": 1, "appended": 1, "pending": 1, "lacks": 2,
+        "length": range(config.window + 1), "index": walk_layout(config)["index"].shape,
         "read": walk_layout(config), "append": walk_layout(config),
     })
 
@@ -124,6 +125,8 @@ class SlotTable(wiring.Component):
         # Not read from the fields of `found`: blocks that wait for any change of a vector of which
         # they set other bits would, in Icarus, never come to rest.
         appended = Signal(name=f"appended_{name}")
+        seen = Signal(name=f"seen_{name}")  # it counts as appended
+        lacks = Signal(2, name=f"lacks_{name}")
         index = Signal.like(found.index, name=f"index_{name}")
         with m.If(look):
             m.d.sync += held.eq(asked)
@@ -143,15 +146,24 @@ class SlotTable(wiring.Component):
         rows = Signal(range(self.config.window), name=f"rows_{name}")
         code = Signal.like(found.read.code, name=f"code_{name}")
         scale = Signal.like(found.read.scale, name=f"scale_{name}")
+        bare = C(0)
+        m.d.comb += seen.eq(appended)
+        if name != "append":
+            missing = Cat(read.data == slot.phase for read in reads)
+            # Values' rows do not need the keys'.
+            m.d.comb += [lacks.eq((missing if name == "k" else missing << 1)
+                                  & held.newest.replicate(2)), seen.eq(appended | held.newest)]
+        if name == "k":
+            bare = (reads[0].data != reads[-1].data) & ~held.newest
         with m.If(full):
             m.d.comb += rows.eq(slot.length - 1)
-            with m.If(appended):
+            with m.If(seen):
                 m.d.comb += [code.eq(Mux(after == shape.code_end, 0, after)),
                              scale.eq(Mux(after_scale == shape.scale_end, 0, after_scale))]
             with m.Else():
                 m.d.comb += [code.eq(slot.code), scale.eq(slot.scale)]
         with m.Elif(slot.length != 0):
-            m.d.comb += rows.eq(slot.length - 1 + appended)
+            m.d.comb += rows.eq(slot.length - 1 + seen)
         m.d.comb += [
             found.slot.eq(~slot.open | (held.slot >= shape.slots)),
             found.stream.eq(held.stream >= shape.streams),
@@ -162,8 +174,8 @@ class SlotTable(wiring.Component):
             index.eq(bases[held.slot] + held.stream),
             found.index.eq(index),
             # In one piece each, as some of their bits are constant; see `Events`.
-            found.read.eq(self.walk(C(1, 1), rows, index, code, scale,
-                                    reads[0].data != reads[-1].data if name == "k" else 0)),
+            found.lacks.eq(lacks),
+            found.read.eq(self.walk(C(1, 1), rows, index, code, scale, bare)),
             found.append.eq(self.walk(slot.length == 0, slot.length != 0, index, slot.code,
                                       slot.scale)),
         ]

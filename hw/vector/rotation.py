@@ -13,7 +13,7 @@ __all__ = ["Rotation", "turns_layout"]
 
 
 class Part(enum.Enum, shape=unsigned(2)):
-    """Which heads come, in this order; with ``config.grouped`` again for each KV head."""
+    """Which heads come, in this order, if no queries come ahead."""
 
     KEYS = 0
     VALUES = 1
@@ -41,7 +41,7 @@ class Rotation(wiring.Component):
     Members
     -------
     i_command : :py:`In(stream.Signature(StructLayout({"heads", "kv_heads", "blocks"})))`
-        Heads of queries, with ``config.grouped`` those of one KV head, of keys and of values, and
+        Heads of queries, with ``config.ahead`` those of one KV head, of keys and of values, and
         beats of a head, a multiple of ``config.parts``.  Accepted with the last sums.
     i : :py:`In(stream.Signature(ArrayLayout(signed(sum_bits), rows)))`
     i_turns : :py:`In(stream.Signature(turns_layout(config)))`
@@ -65,10 +65,12 @@ class Rotation(wiring.Component):
         config = self.config
         m = Module()
         m.submodules.rope = rope = Rope(config.rope)
-        part, head = Signal(Part), Signal(range(config.max_heads + 1))
         block = Signal(range(config.max_blocks + 1))
-        command, still = self.i_command.p, part == Part.VALUES
-        taken = self.i.valid & self.i.ready
+        command, taken = self.i_command.p, self.i.valid & self.i.ready
+        head_ends = taken & (block + 1 == command.blocks)
+        with m.If(taken):
+            m.d.sync += block.eq(Mux(head_ends, 0, block + 1))
+        still = (self.walk_groups if config.ahead else self.walk)(m, head_ends)
         m.d.comb += [
             rope.i.valid.eq(self.i.valid & self.i_command.valid & (still | self.i_turns.valid)),
             self.i.ready.eq(rope.i.ready & self.i_command.valid & (still | self.i_turns.valid)),
@@ -82,24 +84,6 @@ class Rotation(wiring.Component):
                 rope.i.p.cos[n].eq(Mux(still, 1 << config.rope.dropped_bits, turn.cos)),
                 rope.i.p.sin[n].eq(Mux(still, 0, turn.sin)),
             ]
-        others = 1 if config.grouped else command.kv_heads
-        if config.grouped:
-            group = Signal(range(config.max_heads + 1))
-        with m.If(taken):
-            m.d.sync += block.eq(block + 1)
-            with m.If(block + 1 == command.blocks):
-                m.d.sync += [block.eq(0), head.eq(head + 1)]
-                with m.If(head + 1 == Mux(part == Part.QUERIES, command.heads, others)):
-                    m.d.sync += [head.eq(0), part.eq(part.as_value() + 1)]
-                    with m.If(part == Part.QUERIES):
-                        m.d.sync += part.eq(Part.KEYS)
-                        if not config.grouped:
-                            m.d.comb += self.i_command.ready.eq(1)
-                        else:
-                            m.d.sync += group.eq(group + 1)
-                            with m.If(group + 1 == command.kv_heads):
-                                m.d.comb += self.i_command.ready.eq(1)
-                                m.d.sync += group.eq(0)
 
         filled = Signal(range(config.parts))
         m.d.comb += rope.o.ready.eq(~self.o.valid | self.o.ready)
@@ -114,3 +98,31 @@ class Rotation(wiring.Component):
                     m.d.sync += [self.o.p[n * config.rows + lane].eq(word)
                                  for lane, word in enumerate(words)]
         return m
+
+    def walk(self, m, head_ends):
+        """Go through keys, values and queries; return whether the head is a value's."""
+        command = self.i_command.p
+        part, head = Signal(Part), Signal(range(self.config.max_heads + 1))
+        part_ends = head + 1 == Mux(part == Part.QUERIES, command.heads, command.kv_heads)
+        with m.If(head_ends):
+            m.d.sync += head.eq(head + 1)
+            with m.If(part_ends):
+                m.d.sync += [head.eq(0), part.eq(part.as_value() + 1)]
+                with m.If(part == Part.QUERIES):
+                    m.d.comb += self.i_command.ready.eq(1)
+                    m.d.sync += part.eq(Part.KEYS)
+        return part == Part.VALUES
+
+    def walk_groups(self, m, head_ends):
+        """Go through the heads of one KV head after the other; return the same."""
+        config, command = self.config, self.i_command.p
+        head, group = (Signal(range(config.max_heads + 2), name=name) for name in ("head", "group"))
+        still = Signal()
+        with m.If(head_ends):
+            m.d.sync += [head.eq(head + 1), still.eq(head == config.ahead)]
+            with m.If(head == command.heads + 1):  # behind as many are key and value
+                m.d.sync += [head.eq(0), group.eq(group + 1)]
+                with m.If(group + 1 == command.kv_heads):
+                    m.d.comb += self.i_command.ready.eq(1)
+                    m.d.sync += group.eq(0)
+        return still

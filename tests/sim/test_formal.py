@@ -3,8 +3,10 @@ import pytest
 from amaranth import *
 
 from sim.formal import Properties, mutated, prove
-from sim.formal_kv import PROOFS
+from sim.formal_cache import PROOFS as CACHE_PROOFS
+from sim.formal_kv import PROOFS as PART_PROOFS
 
+PROOFS = (*PART_PROOFS, *CACHE_PROOFS)
 BY_NAME = {proof.name: proof for proof in PROOFS}
 
 
@@ -63,7 +65,7 @@ def test_a_bug_that_does_not_fit_is_refused():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "only"), [
-    ("slot table", None), ("decoder of 16 bits", None),
+    ("slot table", None), ("decoder of 16 bits", None), ("cache's addresses", None),
     *(("cache", only) for only in BY_NAME["cache"].bugs)])
 def test_longer_proofs_hold(name, only):
-    assert prove(BY_NAME[name].design, only=only, engine=BY_NAME[name].engine)
+    assert prove(BY_NAME[name].design, only=only, engine=BY_NAME[name].engine, seconds=300)

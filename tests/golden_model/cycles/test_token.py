@@ -26,10 +26,10 @@ GEOMETRIC = {"n", "tiles", "table_beats", "table_words", "gain_beats", "format",
 """Fields that a shape decides."""
 
 
-PINNED = [("embed", 44), ("quantise", 79), ("attend", 355), ("output", 201), ("quantise", 79),
-          ("feed_forward", 366), ("quantise", 79), ("attend", 355), ("output", 201), ("quantise",
+PINNED = [("embed", 44), ("quantise", 79), ("attend", 347), ("output", 201), ("quantise", 79),
+          ("feed_forward", 366), ("quantise", 79), ("attend", 347), ("output", 201), ("quantise",
           79), ("feed_forward", 369), ("quantise", 82), ("head", 355), ("end", 1)]
-SHIPPED_LAYER = [("quantise", 78), ("attend", 478), ("output", 205), ("quantise", 78),
+SHIPPED_LAYER = [("quantise", 78), ("attend", 459), ("output", 205), ("quantise", 78),
                  ("feed_forward", 823)]
 SHIPPED_REST = [("embed", 36), ("quantise", 79), ("head", 3147), ("end", 1)]
 

@@ -84,8 +84,10 @@ class Sequence:
             "key_scale": small(k.scale), "value_scale": small(v.scale)}))
         parts = (k.x, v.x, q.x)
         if self.config.grouped:
-            parts = [part for group in zip(k.x, v.x, q.x.reshape(len(k.x), -1, model.n))
-                     for part in group]
+            ahead = model.queries
+            parts = [part for key, value, queries in zip(
+                k.x, v.x, q.x.reshape(len(k.x), -1, model.n))
+                for part in (queries[:ahead], key, value, queries[ahead:])]
         self.words += [row for part in parts for row in part.reshape(-1, beat).tolist()]
         words, scale = self.golden.token(slot, stream, q, k, v)
         self.wanted += words.reshape(-1, beat).tolist() * repeats

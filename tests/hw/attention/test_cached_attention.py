@@ -74,6 +74,8 @@ TINY = Model(layers=1, heads=2, kv_heads=1, n=4, window=3, slots=2, lanes=8, que
 ORDERED = GROUPED._replace(grouped=True)
 FOUR = Model(layers=1, heads=8, kv_heads=2, n=8, window=6, slots=1, lanes=8, queries=2, beat=8,
              grouped=True, abreast=4)
+THREES = Model(layers=1, heads=6, kv_heads=2, n=8, window=4, slots=1, lanes=8, queries=1, beat=8,
+               grouped=True)
 DEEP = Model(layers=1, heads=6, kv_heads=2, n=24, window=9, slots=1, lanes=8, queries=1, beat=8)
 
 
@@ -142,7 +144,8 @@ def test_cycles_of_min_max_codes_match_golden_model(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [GROUPED, SINGLE, NARROW, SHORT, ORDERED, FOUR, DEEP], ids=str)
+@pytest.mark.parametrize("model", [GROUPED, SINGLE, NARROW, SHORT, ORDERED, FOUR, THREES, DEEP],
+                         ids=str)
 def test_cycles_of_windows_that_wrap_match_golden_model(model):
     check_cycles(several(model, model.window + 1))
 

@@ -2,6 +2,7 @@
 """The cache in the Amaranth simulator beside its golden model, which follows every transfer."""
 
 from collections import deque
+from copy import deepcopy
 
 import numpy as np
 from amaranth.sim import Simulator
@@ -23,7 +24,8 @@ class Bench:
     """Queues of payloads to send; what comes out is compared as it comes.
 
     The golden model is told of commands in the order in which the hardware accepts them, and of a
-    row when its last word is accepted.
+    row when its last word is accepted.  A read that waits for a row gives what `append` was told of
+    it.
     """
 
     def __init__(self, config, *, stall=0.0, seed=1, dut=None):
@@ -41,6 +43,7 @@ class Bench:
         self.cycle = 0
         self.quiet = 0
         self.row = None
+        self.promised = {}
 
     def run(self, scenario):
         """Run ``scenario(self)`` as the only testbench."""
@@ -69,6 +72,7 @@ class Bench:
 
     def append(self, slot, stream, value, row=None):
         words, scale = self.random_row() if row is None else row
+        self.promised[slot, stream, value] = words, scale
         self.queues["i_append"].append({"slot": slot, "stream": stream, "value": int(value)})
         for number, codes in enumerate(words):
             last = number == len(words) - 1
@@ -76,8 +80,9 @@ class Bench:
             self.queues["i_row"].append({"codes": codes, "scale": scale if last else 0xdead,
                                          "last": int(last)})
 
-    def read(self, slot, stream, value):
-        self.queues["i_read_v" if value else "i_read_k"].append({"slot": slot, "stream": stream})
+    def read(self, slot, stream, value, newest=False):
+        self.queues["i_read_v" if value else "i_read_k"].append(
+            {"slot": slot, "stream": stream, "newest": int(newest)})
 
     def token(self, slot):
         """Append random rows to all streams, in random order, and complete the token."""
@@ -174,14 +179,27 @@ class Bench:
         golden = self.golden
         match name:
             case "i_read_k" | "i_read_v":
-                self.wanted["o" + name[-2:]].extend(golden.read(
-                    payload["slot"], payload["stream"], name == "i_read_v"))
+                asked, value = (payload["slot"], payload["stream"]), name == "i_read_v"
+                if payload["newest"]:
+                    golden = self.with_promised(*asked)
+                self.wanted["o" + name[-2:]].extend(golden.read(*asked, value))
             case "i_append":
                 self.row = payload, []
             case "i_row":
                 self.follow_row(payload)
             case "i_control":
                 self.follow_control(payload)
+
+    def with_promised(self, slot, stream):
+        """Golden model in which a stream has its rows of the token in progress."""
+        golden = deepcopy(self.golden)
+        golden.errors = self.golden.errors
+        sequence = golden.slots.get(slot)
+        for value in (False, True):
+            rows = sequence.rows.get((value, stream)) if sequence else None
+            if rows is not None and len(rows) == sequence.tokens:
+                golden.append(slot, stream, value, *self.promised[slot, stream, value])
+        return golden
 
     def follow_row(self, payload):
         command, words = self.row

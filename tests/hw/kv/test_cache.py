@@ -152,6 +152,8 @@ def test_every_misuse_sets_its_error_and_gives_zeros():
         await bench.check_errors("slot")
         bench.append(1, 0, True)
         await bench.check_errors("slot")
+        bench.read(1, 0, True, newest=True)
+        await bench.check_errors("slot")  # nothing to wait for
         bench.control(Operation.SAVE, slot=1)
         await bench.check_errors("slot")
 

@@ -194,8 +194,8 @@ def test_slower_division():
 def test_cycles_are_pinned():
     """Literals, because hardware and test both follow the model and would drift together."""
     assert head_cycles(CONFIGS[0], [8, 7, 1]) == [
-        HeadCycles(0, [1, 2], [26, 27], 33), HeadCycles(7, [8, 9], [40, 41], 47),
-        HeadCycles(20, [21], [54], 61)]
+        HeadCycles(0, [1, 2], [26, 27], 24), HeadCycles(7, [8, 9], [40, 41], 38),
+        HeadCycles(20, [21], [54], 52)]
     assert CONFIGS[0].head_latency == 24
     assert head_cycles(RANGED[0], [8, 7, 1]) == [
         HeadCycles(0, [1, 2], [33, 34], 40), HeadCycles(8, [9, 10], [52, 53], 59),

@@ -11,8 +11,11 @@ from tests.mutants import mutant
 
 CONFIGS = [RotationConfig(rows=2, lanes=8, max_n=16, sum_bits=12),
            RotationConfig(rows=4, lanes=4, max_n=8, sum_bits=18),
-           RotationConfig(rows=2, lanes=4, max_n=8, grouped=True)]
+           RotationConfig(rows=2, lanes=4, max_n=8, ahead=1),
+           RotationConfig(rows=2, lanes=4, max_n=8, ahead=2)]
 SHAPES = [(4, 2), (1, 1), (2, 2), (6, 2)]
+PAIRS = [(4, 2), (2, 1), (8, 2)]
+"""Of these two queries of a KV head come ahead."""
 
 
 def token(config, heads, kv_heads, seed):
@@ -28,9 +31,9 @@ def run(config, stall=0.0, build=Rotation):
     """Words of some tokens, and the cycles of sums and words."""
     dut, got, logs, wanted = build(config), [], ([], []), []
     commands, sums, turns = [], [], []
-    for seed, (heads, kv_heads) in enumerate(SHAPES):
+    for seed, (heads, kv_heads) in enumerate(PAIRS if config.ahead == 2 else SHAPES):
         k, v, q, cos, sin = token(config, heads, kv_heads, seed)
-        commands.append({"heads": heads // kv_heads if config.grouped else heads,
+        commands.append({"heads": heads // kv_heads if config.ahead else heads,
                          "kv_heads": kv_heads,
                          "blocks": config.max_n // config.rows})
         stored = golden.ordered(config, golden.paired(k), v, golden.paired(q))
@@ -66,13 +69,13 @@ def test_matches_golden_model(config, stall):
 
 
 def test_latency_is_pinned():
-    assert [config.latency for config in CONFIGS] == [7, 7, 7]
+    assert [config.latency for config in CONFIGS] == [7, 7, 7, 7]
 
 
 @pytest.mark.parametrize(("old", "new"), [
     ("self.i_turns.ready.eq(taken & ~still)", "self.i_turns.ready.eq(taken)"),
     ("Mux(still, 0, turn.sin)", "turn.sin"),
-    ("Mux(part == Part.QUERIES, command.heads, others)", "others"),
+    ("Mux(part == Part.QUERIES, command.heads, command.kv_heads)", "command.kv_heads"),
 ])
 def test_planted_bugs_are_seen(old, new):
     try:
@@ -82,6 +85,11 @@ def test_planted_bugs_are_seen(old, new):
     assert got != wanted
 
 
-def test_groups_that_do_not_end_are_seen():
-    with pytest.raises(AssertionError):
-        run(CONFIGS[2], 0.0, mutant(Rotation, "m.d.sync += group.eq(0)", "pass"))
+@pytest.mark.parametrize(("old", "new"), [
+    ("m.d.sync += group.eq(0)", "pass"), ("head == config.ahead", "head == config.ahead + 1")])
+def test_groups_gone_wrong_are_seen(old, new):
+    try:
+        got, wanted, _ = run(CONFIGS[2], 0.0, mutant(Rotation, old, new))
+    except AssertionError:
+        return
+    assert got != wanted
