@@ -163,6 +163,8 @@ class SparseProductConfig:
     packing: str = "base3"
     in_flight: int = 8
     """Columns that may be under way from the weight memory."""
+    zeros: bool = True
+    """Whether codes of zero come, too; without, whoever sends the channels leaves them out."""
 
     def __post_init__(self) -> None:
         _at_least(self, width=1, max_n=1, max_m=1, in_flight=1)
@@ -240,7 +242,7 @@ class MaskedLinearConfig:
     def product(self) -> SparseProductConfig:
         """Configuration of the product."""
         return SparseProductConfig(width=self.width, max_n=self.max_n, max_m=self.max_m,
-                                   packing=self.packing, in_flight=self.in_flight)
+                                   packing=self.packing, in_flight=self.in_flight, zeros=False)
 
 
 @dataclass(frozen=True, kw_only=True)

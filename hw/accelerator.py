@@ -158,10 +158,19 @@ class Accelerator(wiring.Component):
         for source, sink in ((control.o_prompt, loop.i_prompt),
                              (loop.o_generated, control.i_generated),
                              (loop.o_work, core.i_token), (core.o_token, loop.i_token),
-                             (loop.o_control, core.i_control), (core.o_save, loop.i_save),
-                             (loop.o_restore, core.i_restore), (loop.o_save, control.i_save),
-                             (control.o_restore, loop.i_restore)):
+                             (loop.o_control, core.i_control), (loop.o_restore, core.i_restore),
+                             (loop.o_save, control.i_save), (control.o_restore, loop.i_restore)):
             wiring.connect(m, source, sink)
+        # What the cache reads goes through a register on its way to the bus.
+        full, word = Signal(), Signal.like(core.o_save.payload, reset_less=True)
+        m.d.comb += [loop.i_save.payload.eq(word), loop.i_save.valid.eq(full),
+                     core.o_save.ready.eq(~full)]
+        with m.If(~full):
+            m.d.sync += [word.eq(core.o_save.payload), full.eq(core.o_save.valid)]
+        with m.Elif(loop.i_save.ready):
+            m.d.sync += full.eq(0)
+        with m.If(control.soft_reset):
+            m.d.sync += full.eq(0)
         if "sampling" in core.signature.members:
             kept, asked = Signal.like(core.sampling), control.sampling
             with m.If(loop.load_seed):

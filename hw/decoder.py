@@ -97,9 +97,10 @@ class Decoder(wiring.Component):
         self.residual = ResidualStream(config.residual)
         self.masked = MaskedLinear(config.masked_linear)
         self.array, self.digits = TernaryArray(config.engine), DigitWords(config.engine)
-        # No path of logic from who waits for sums or codes through the engines to the memory.
+        # No path of logic from who waits for sums or words through the engines to the memory.
         self.weights = Slack(self.array.i_w.payload.shape())
-        self.made = Slack(self.masked.o_codes.payload.shape())
+        self.sums = Slack(self.array.o.payload.shape())
+        self.attended = Slack(self.attention.o.payload.shape())
         self.array_packer = CodePacker(config.array_packer)
         self.up_packer = CodePacker(config.up_packer)
         self.rotation, self.gate_up = Rotation(config.rotation), GateUp(config.gate_up)
@@ -129,7 +130,7 @@ class Decoder(wiring.Component):
         for name, part in vars(self).items():
             if isinstance(part, wiring.Component):
                 m.submodules[name] = part
-        self.units = Dispatch(m, self.sequencer.o)
+        self.units = Dispatch(m, self.sequencer.o, self.sequencer.op)
         self.token(m)
         self.image(m)
         self.scales(m)
@@ -183,6 +184,7 @@ class Decoder(wiring.Component):
             m.d.comb += [beats.valid.eq(given.valid), given.ready.eq(beats.ready),
                          beats.payload.eq(data.View(layout, given.payload)[what])]
         wiring.connect(m, self.weights.o, self.array.i_w)
+        wiring.connect(m, self.array.o, self.sums.i)
         fields = self.units.fields
         gate, attend, head = (fields[name] for name in ("feed_forward", "attend", "head"))
         self.units.offer(
@@ -249,7 +251,8 @@ class Decoder(wiring.Component):
         self.units.offer("residual", residual.i_command,
                    embed={"action": Action.LOAD, "beats": self.beats(embed.n),
                           "scale": embed.scale, "shift": embed.shift},
-                   quantise={"action": Action.READ, "beats": self.hidden_beats},
+                   # A scale that has no say here: one choice less.
+                   quantise={**add, "when": 1, "action": Action.READ, "shift": wo.shift},
                    output={**add, "shift": wo.shift}, feed_forward={**add, "shift": ffn.shift})
         m.d.comb += masked.o_scale.ready.eq(
             self.awaited | residual.i_command.valid & residual.i_command.ready)
@@ -277,16 +280,21 @@ class Decoder(wiring.Component):
         with m.If(self.units.op["quantise"] & masked.i_command.valid & masked.i_command.ready):
             m.d.sync += [self.awaited.eq(1), self.scaled.eq(0)]
 
-        for name, port, words in (("quantise", residual.o, residual.o.p.words),
-                                  ("output", self.attention.o, self.attention.o.p),
-                                  ("feed_forward", self.gate_up.o, self.gate_up.o.p.words)):
-            with m.If(self.units.op[name]):
-                m.d.comb += [
-                    Value.cast(masked.i.p.x).eq(Value.cast(words)),
-                    masked.i.valid.eq(port.valid & gains.o.valid),
-                    port.ready.eq(masked.i.ready & gains.o.valid),
-                    gains.o.ready.eq(masked.i.ready & port.valid)]
-        m.d.comb += Value.cast(masked.i.p.gain).eq(gains.o.payload)
+        wiring.connect(m, self.attention.o, self.attended.i)
+        op, offered = self.units.op, Signal()
+        ports = {"quantise": residual.o, "output": self.attended.o, "feed_forward": self.gate_up.o}
+        m.d.comb += [
+            offered.eq(Cat(op[name] & port.valid for name, port in ports.items()).any()),
+            *(port.ready.eq(op[name] & masked.i.ready & gains.o.valid)
+              for name, port in ports.items()),
+            masked.i.valid.eq(offered & gains.o.valid),
+            gains.o.ready.eq(offered & masked.i.ready),
+            # Whatever is not valid is as good as any other: two choices for three.
+            Value.cast(masked.i.p.x).eq(Mux(op["quantise"], Value.cast(residual.o.p.words), Mux(
+                op["output"], Value.cast(self.attended.o.p),
+                Value.cast(self.gate_up.o.p.words)))),
+            Value.cast(masked.i.p.gain).eq(gains.o.payload),
+        ]
 
     def codes(self, m):
         """Give codes of the residual stream to the array's next run and to the up rows."""
@@ -301,8 +309,7 @@ class Decoder(wiring.Component):
         with m.If(self.units.op["quantise"]):
             m.d.sync += two.eq(int8)
         self.units.offer("loaded", self.array.i_cmd, quantise={})
-        wiring.connect(m, masked.o_codes, self.made.i)
-        given = self.made.o
+        given = masked.o_codes
         self.units.flag("coded", given.valid & given.ready & given.p.last, "quantise")
         one, other = self.array_packer, self.up_packer
         m.d.comb += [

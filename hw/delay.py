@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from amaranth import *
 
-__all__ = ["delayed", "later", "register"]
+__all__ = ["delayed", "later", "register", "vacant"]
 
 
 def register(m, value, name, *, advance=None, reset_less=True):
@@ -13,6 +13,18 @@ def register(m, value, name, *, advance=None, reset_less=True):
     held = Signal(value.shape(), name=name, reset_less=reset_less)
     with nullcontext() if advance is None else m.If(advance):
         m.d.sync += held.eq(value)
+    return held
+
+
+def vacant(m, ahead, name, *, advance):
+    """Return the complement of `ahead` one move of a pipeline later.
+
+    Of a pipeline's last ``valid`` it makes the ``ready`` that others see, whose path then does not
+    lead through the net that moves every register of the pipeline.
+    """
+    held = Signal(name=name, init=1)
+    with m.If(advance):
+        m.d.sync += held.eq(~ahead)
     return held
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from golden_model.attention.cached_attention_cycles import CommandSteps
 from golden_model.control import scale_products
+from golden_model.control.slack import SlackSteps
 from golden_model.cycles.engine import ArrayRun
 from golden_model.cycles.vectors import ACCEPT, COMMAND, beats, gain_words
 from golden_model.decoder_config import DecoderConfig
@@ -67,7 +68,7 @@ def attend(config: DecoderConfig, fields: Mapping[str, int], output: Mapping[str
     n, heads, kv_heads = fields["n"], fields["heads"], fields["kv_heads"]
     command = max(start, scaled) + scale_products.latency(config.unit, PRODUCTS)
     rotation = RotationSteps(config.rotation)
-    steps = CommandSteps(config.attention, heads, kv_heads, n, rows)
+    steps, slack = CommandSteps(config.attention, heads, kv_heads, n, rows), SlackSteps()
     count, taken, joined = beats(config, output["n"]), 0, 0
     gains: range | None = None
     end, now = 0, start
@@ -79,8 +80,9 @@ def attend(config: DecoderConfig, fields: Mapping[str, int], output: Mapping[str
         if now > command:
             # Nobody takes words ahead of the next instruction.
             ready = (gains is not None and now > end + 1 + COMMAND and now >= gains[taken])
-            step = steps.step(offered, ready)
-            taken += step.joined.word
+            step = steps.step(offered, slack.ready)
+            taken += slack.valid(step.joined.word) and ready
+            slack.tick(step.joined.word, ready)
             if step.joined.scale:
                 joined = now
         if joined and run.done and not end:

@@ -33,7 +33,7 @@ class ArrayRun:
     def __init__(self, config: DecoderConfig, command: Command, start: int, asked: int,
                  program: int) -> None:
         self.port, self.array = PortCycles(config), ArrayCycles(config.engine)
-        self.slack = SlackSteps()
+        self.slack, self.sums = SlackSteps(), SlackSteps()
         self.command, self.start, self.asked = command, start, asked
         self.requests = [(PROGRAM, program)] if program else []
         self.requests.append((DENSE, command.blocks * command.tiles))
@@ -47,7 +47,9 @@ class ArrayRun:
              ready: bool = False) -> bool:
         """Go through cycle `now`; return whether sums are transferred."""
         port, slack, offered = self.port, self.slack, self.port.reader == DENSE
-        w_ready, o_valid = self._array(now, slack.valid(offered), o_ready)
+        w_ready, summed = self._array(now, slack.valid(offered), self.sums.ready)
+        o_valid = self.sums.valid(summed)
+        self.sums.tick(summed, o_ready)
         own = self.requests if now >= self.asked else []
         takes = slack.ready if port.taking == DENSE else port.taking == PROGRAM or ready
         slack.tick(offered, w_ready)

@@ -68,8 +68,7 @@ class Product:
         others = [(GAINS, gains.asked)] if gains.asked else []
         if self.address.out is not None:
             others.append((UP, blocks))
-        ready = (now >= gains.free if taking == GAINS
-                 else unit.gather.w_ready(unit.sums.ready))
+        ready = now >= gains.free if taking == GAINS else unit.weights_ready
         gate = run.step(now, True, others, ready)
         words = gains.words
         takes = (self.scaled >= 0 and now > self.scaled + COMMAND

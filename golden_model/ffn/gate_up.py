@@ -84,6 +84,8 @@ class GateUpCycles:
         self.masks: BufferedQueue[tuple[list[int], bool]] = BufferedQueue(config.masks)
         self.compactor = CompactorSteps(config.compactor)
         self.gather = GatherSteps(config.gather)
+        self.spare: Row | None = None
+        """What waits ahead of the full queue."""
         self.sums: BufferedQueue[Row] = BufferedQueue(config.pending)
         self.held: Row | None = None
         self.glu: Pipeline[Row] = Pipeline(config.glu.latency)
@@ -99,6 +101,11 @@ class GateUpCycles:
     def active_rows(self) -> int:
         """Rows named so far that are still under way."""
         return len(self.gather.queue)
+
+    @property
+    def weights_ready(self) -> bool:
+        """``i_weights.ready`` in this cycle."""
+        return self.gather.w_ready(self.spare is None)
 
     def _item(self) -> int | None:
         """Index of the word at the buffer, None at the end marker."""
@@ -122,7 +129,7 @@ class GateUpCycles:
             vector=active and self.loaded < blocks,
             gate=active and not self.taken,
             scale=self.scale.idle and active and not self.scaled,
-            weights=self.gather.w_ready(self.sums.ready),
+            weights=self.weights_ready,
             row=row.number if named and row is not None else None,
             o=self.buffer.valid, o_last=self.buffer.last(n), o_scale=o_scale,
             request=self.scale.requesting)
@@ -150,10 +157,10 @@ class GateUpCycles:
 
         row = self.compactor.out if offers.command and self.loaded == blocks else None
         named = row is not None and self.gather.room and (row.end or offers.row_ready)
-        gathered = self.gather.out
-        sums_ready = self.sums.ready
+        gathered = self.spare or self.gather.out
+        self.gather.tick(row if named else None, blocks, offers.weights, self.spare is None)
+        self.spare = None if self.sums.ready else gathered
         self.sums.tick(gathered, look_up)
-        self.gather.tick(row if named else None, blocks, offers.weights, sums_ready)
         mask, takes = self.masks.head, self.compactor.ready
         self.compactor.tick(mask, named)
         found = self.peak.out

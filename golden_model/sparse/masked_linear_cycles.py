@@ -174,7 +174,9 @@ class MaskedLinearCycles:
 
     def _codes(self, taken: list[int], offered: list[int], now: int,
                accept: Callable[[int, int], int]) -> None:
-        """Append when the second pass is taken: a pipeline that stops while a code waits.
+        """Append when the second pass is taken: a pipeline that stops while codes wait.
+
+        One beat of them waits outside, so that only the next one stops it.
 
         Parameters
         ----------
@@ -182,11 +184,12 @@ class MaskedLinearCycles:
             Returns when a beat's codes are taken, from its number and when they are offered.
         """
         stages: list[bool] = []  # for each step of the pipeline, whether a beat entered
-        entered = left = 0
+        entered = left = free = 0
         while left < len(offered):
             out = len(stages) - self.config.quantiser.latency
             if out >= 0 and stages[out]:
-                now = accept(left, now)
+                now = max(now, free)
+                free = accept(left, now) + 1
                 left += 1
             enters = entered < len(offered) and offered[entered] <= now
             stages.append(enters)

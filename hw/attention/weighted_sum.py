@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.attention_config import WeightedSumConfig
 from golden_model.formats import KV_ZERO_BITS
 from hw.attention.score import split_bos, zero_step
+from hw.delay import vacant
 
 __all__ = ["WeightedSum", "value_layout", "weight_layout"]
 
@@ -83,13 +84,13 @@ class WeightedSum(wiring.Component):
         row, weights = self.i_row.p, self.i_weight.p.codes
         splits = row.bos & (config.bos_bits > config.code_bits)
         ends, fits = ~splits | second, word == place
-        advance, offered, taken = Signal(), Signal(), Signal()
+        advance, moves, offered, taken = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            offered.eq(running & self.i_row.valid & self.i_weight.valid & advance),
+            offered.eq(running & self.i_row.valid & self.i_weight.valid & moves),
             taken.eq(offered & fits),
-            self.i_row.ready.eq(running & self.i_weight.valid & advance & fits & ends),
+            self.i_row.ready.eq(running & self.i_weight.valid & moves & fits & ends),
             self.i_weight.ready.eq(taken & ends & row.last_word),
-            self.i_command.ready.eq(~running & advance),
+            self.i_command.ready.eq(~running & moves),
         ]
         with m.If(advance):
             m.d.sync += ended.eq(0)
@@ -165,7 +166,10 @@ class WeightedSum(wiring.Component):
                                  for n in range(config.max_words - 1)]
                 with m.If(copy):
                     m.d.sync += [slot[lane].eq(0) for slot in ring]
-        m.d.comb += advance.eq(~(last.end & self.deliver(m, rings, copy, last)))
+        busy = self.deliver(m, rings, copy, last)
+        # Twice the same, of registers of its own for what others see.
+        m.d.comb += [advance.eq(~(last.end & busy)),
+                     moves.eq(vacant(m, then.end, "vacant", advance=advance) | ~busy)]
         return m
 
     def deliver(self, m, rings, copy, ended):

@@ -21,6 +21,8 @@ class Dispatch:
         Module that the units are in.
     instruction
         Stream of instructions.
+    op
+        Opcode on it, a bit for each.
 
     Attributes
     ----------
@@ -32,14 +34,14 @@ class Dispatch:
         The instruction in work is accepted in this cycle.
     """
 
-    def __init__(self, m, instruction):
+    def __init__(self, m, instruction, op):
         self.m, self.done = m, Signal()
         self.op, self.fields, self._needs = {}, {}, {name: [] for name in FIELDS}
         for name, code in OPCODES.items():
             layout = data.StructLayout(FIELDS[name])
             self.op[name] = Signal(name=f"op_{name}")
             self.fields[name] = data.View(layout, instruction.p.fields[:layout.size])
-            m.d.comb += self.op[name].eq(instruction.valid & (instruction.p.opcode == code))
+            m.d.comb += self.op[name].eq(op[code])
         m.d.comb += instruction.ready.eq(self.done)
 
     def flag(self, name, event, *instructions):
@@ -63,12 +65,24 @@ class Dispatch:
         for the offer, which must hold until the transfer.
         """
         flag = self.flag(f"{name}_done", port.valid & port.ready, *instructions)
-        for instruction, fields in instructions.items():
-            fields = dict(fields)
-            with self.m.If(self.op[instruction]):
-                self.m.d.comb += port.valid.eq(fields.pop("when", 1) & ~flag)
-                self.m.d.comb += [port.p[field].eq(value) for field, value in fields.items()]
+        self.m.d.comb += port.valid.eq(~flag & Cat(
+            self.op[instruction] & fields.get("when", 1)
+            for instruction, fields in instructions.items()).any())
+        # The first instruction's payload stands whenever no other is in work: fewer choices.
+        first, *others = instructions
+        for field in dict.fromkeys(field for fields in instructions.values() for field in fields):
+            if field != "when":
+                to = port.p[field]
+                self.m.d.comb += self.given(to, instructions[first], field)
+                for instruction in others:
+                    with self.m.If(self.op[instruction]):
+                        self.m.d.comb += self.given(to, instructions[instruction], field)
         return flag
+
+    @staticmethod
+    def given(to, fields, field):
+        """Return the assignment of one field; what an instruction does not give is zero."""
+        return to.eq(fields[field]) if field in fields else Value.cast(to).eq(0)
 
     def close(self):
         """Make `done`; to be called when every unit is connected."""

@@ -44,7 +44,7 @@ def embed(m, core):
 def attend(m, core):
     """Rotate the array's sums for attention, whose command waits for the scales."""
     config, fields, attention = core.config, core.units.fields["attend"], core.attention
-    array, rotation, products = core.array, core.rotation, core.products
+    sums, rotation, products = core.sums.o, core.rotation, core.products
     blocks = fields.n >> config.array.rows.bit_length() - 1
     # Those of one KV head, if they come so.
     queries = (fields.shared * config.attention.attention.queries if config.attention.grouped
@@ -57,10 +57,10 @@ def attend(m, core):
         rotation.i_turns.payload.eq(core.rotations.o.payload),
         rotation.i_turns.valid.eq(core.rotations.o.valid),
         core.rotations.o.ready.eq(rotation.i_turns.ready),
-        *(to.eq(total) for to, total in zip(rotation.i.p, array.o.p.sums)),
+        *(to.eq(total) for to, total in zip(rotation.i.p, sums.p.sums)),
     ]
     with m.If(core.units.op["attend"]):
-        m.d.comb += [rotation.i.valid.eq(array.o.valid), array.o.ready.eq(rotation.i.ready),
+        m.d.comb += [rotation.i.valid.eq(sums.valid), sums.ready.eq(rotation.i.ready),
                      products.o.ready.eq(attention.i_command.ready)]
     wiring.connect(m, rotation.o, attention.i)
 
@@ -91,7 +91,7 @@ def finer(m, core, scale, name):
 def feed(m, core):
     """Give gates to what fetches the up rows."""
     fields, codes = core.units.fields["feed_forward"], core.units.fields["quantise"]
-    array, gate_up, command = core.array, core.gate_up, core.gate_up.i_command
+    sums, gate_up, command = core.sums.o, core.gate_up, core.gate_up.i_command
     multiplied = core.units.flag("multiplied", core.units.op["feed_forward"] & command.valid
                                  & command.ready, "feed_forward")
     # Its activations come with the codes.
@@ -102,14 +102,14 @@ def feed(m, core):
         command.p.n.eq(fields.n), command.p.peak_bits.eq(fields.peak_bits),
         command.p.constants.gate.eq(fields.gate_scale),
         command.p.constants.up.eq(fields.up_scale),
-        *(gate.eq(total) for gate, total in zip(gate_up.i_gate.p.gate, array.o.p.sums)),
-        gate_up.i_gate.p.last.eq(array.o.p.last), gate_up.i_scale.p.eq(core.scale),
+        *(gate.eq(total) for gate, total in zip(gate_up.i_gate.p.gate, sums.p.sums)),
+        gate_up.i_gate.p.last.eq(sums.p.last), gate_up.i_scale.p.eq(core.scale),
     ]
     given = core.units.flag("scale_given", gate_up.i_scale.valid & gate_up.i_scale.ready)
     with m.If(core.units.op["feed_forward"]):
         m.d.comb += [gate_up.i_scale.valid.eq(core.scaled & ~given),
-                     gate_up.i_gate.valid.eq(array.o.valid),
-                     array.o.ready.eq(gate_up.i_gate.ready)]
+                     gate_up.i_gate.valid.eq(sums.valid),
+                     sums.ready.eq(gate_up.i_gate.ready)]
 
 
 def head(m, core):
@@ -122,13 +122,13 @@ def head(m, core):
     with m.If(scaled):
         m.d.sync += core.o_logit_scale.eq(sampler.i_scale.p)
     with m.If(core.units.op["head"]):
-        m.d.comb += [plane_sum.i.valid.eq(core.array.o.valid),
-                     core.array.o.ready.eq(plane_sum.i.ready),
+        m.d.comb += [plane_sum.i.valid.eq(core.sums.o.valid),
+                     core.sums.o.ready.eq(plane_sum.i.ready),
                      sampler.i_scale.valid.eq(core.products.o.valid),
                      core.products.o.ready.eq(sampler.i_scale.ready)]
     wiring.connect(m, plane_sum.o, sampler.i)
     m.d.comb += [
-        *(to.eq(total) for to, total in zip(plane_sum.i.p, core.array.o.p.sums)),
+        *(to.eq(total) for to, total in zip(plane_sum.i.p, core.sums.o.p.sums)),
         sampler.i_scale.p.eq(core.products.o.p[0]),
         core.o_logit.valid.eq(sampler.i.valid & sampler.i.ready),
         core.o_logit.logit.eq(plane_sum.o.p.logit), core.o_logit.last.eq(plane_sum.o.p.last),

@@ -30,6 +30,8 @@ class Sequencer(wiring.Component):
     i_run : :py:`In(stream.Signature(StructLayout({"address", "count"})))`
         First beat of the program; instructions, at least 1.
     o : :py:`Out(stream.Signature(instruction_layout))`
+    op : :py:`Out(len(OPCODES))`
+        The opcode on ``o`` once more, a bit for each: which stands while ``o.valid`` does.
     o_request, i_beats
         A reader of the image.
     fault : :py:`Out(1)`
@@ -41,7 +43,7 @@ class Sequencer(wiring.Component):
             "i_run": In(stream.Signature(data.StructLayout({
                 "address": config.port.address_bits, "count": config.count_bits,
             }))),
-            "o": Out(stream.Signature(instruction_layout)),
+            "o": Out(stream.Signature(instruction_layout)), "op": Out(len(OPCODES)),
             "o_request": Out(burst_stream(config.port)),
             "i_beats": In(beat_stream(config.port)),
             "fault": Out(1),
@@ -67,7 +69,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += [beat.eq(0), full.eq(1)]
 
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+            m.d.sync += [self.o.valid.eq(0), self.op.eq(0)]
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.i_run.valid):
@@ -78,6 +80,7 @@ class Sequencer(wiring.Component):
                 with m.If(full & (~self.o.valid | self.o.ready)):
                     ends = (left == 0) | (fetched.opcode == OPCODES["end"])
                     m.d.sync += [full.eq(0), self.o.p.eq(fetched), self.o.valid.eq(1),
+                                 *(bit.eq(fetched.opcode == n) for n, bit in enumerate(self.op)),
                                  asking.eq(~ends)]
                     with m.If(ends):
                         m.next = "LAST"

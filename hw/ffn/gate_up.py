@@ -6,6 +6,7 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.ffn_config import GateUpConfig
+from hw.control.slack import Slack
 from hw.delay import later
 from hw.ffn.gate_peak import GatePeak
 from hw.ffn.gate_scale import GateScale, constants_layout
@@ -179,13 +180,16 @@ class GateUp(wiring.Component):
         m.submodules.glu = glu = Relu2Glu(config.glu)
         entry = sum_layout(config.gather)
         m.submodules.sums = sums = fifo.SyncFIFOBuffered(width=entry.size, depth=config.pending)
+        # The queue's level stops no engine.
+        m.submodules.room = room = Slack(entry)
+        wiring.connect(m, gather.o, room.i)
         head = data.View(entry, sums.r_data)
         read = gates.read_port()
         lane_bits = config.rows.bit_length() - 1
         waiting, held = Signal(), Signal(entry, reset_less=True)  # beside the gate being read
         m.d.comb += [
-            sums.w_data.eq(gather.o.payload), sums.w_en.eq(gather.o.valid),
-            gather.o.ready.eq(sums.w_rdy),
+            sums.w_data.eq(room.o.payload), sums.w_en.eq(room.o.valid),
+            room.o.ready.eq(sums.w_rdy),
             read.en.eq(sums.r_rdy & self.shift_known & (~waiting | glu.i.ready)),
             sums.r_en.eq(read.en),
             read.addr.eq(head.index[lane_bits:]),

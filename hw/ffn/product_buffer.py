@@ -63,6 +63,7 @@ class ProductBuffer(wiring.Component):
         m.d.comb += last_beat.eq((self.i_command.p.n - 1) >> lane_bits)
 
         beat = Signal(range(config.max_beats))  # the beat that is being filled
+        following = Signal(range(config.max_beats + 1), init=1)
         complete = Signal()
         partial = Signal.like(write.data)
         lane, item_beat = self.i.p.index[:lane_bits], self.i.p.index[lane_bits:]
@@ -70,7 +71,7 @@ class ProductBuffer(wiring.Component):
         m.d.comb += [
             ends.eq(beat == last_beat),
             here.eq(~self.i.p.end & (item_beat == beat)),
-            next_one.eq(~self.i.p.end & (item_beat == beat + 1)),
+            next_one.eq(~self.i.p.end & (item_beat == following)),
             write.addr.eq(beat), write.data.eq(partial),
         ]
         with m.If(self.i_command.valid & ~complete):
@@ -79,7 +80,8 @@ class ProductBuffer(wiring.Component):
                 write.en.eq(self.i.valid & ~here),
             ]
         with m.If(write.en):
-            m.d.sync += [beat.eq(Mux(ends, 0, beat + 1)), complete.eq(ends), partial.eq(0)]
+            m.d.sync += [beat.eq(Mux(ends, 0, beat + 1)), complete.eq(ends), partial.eq(0),
+                         following.eq(Mux(ends, 1, following + 1))]
         with m.If(self.i.valid & self.i.ready & ~self.i.p.end):
             for n in range(config.lanes):
                 with m.If((lane == n) if lane_bits else C(1, 1)):

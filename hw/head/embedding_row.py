@@ -7,8 +7,14 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.head_config import PLANES, EmbeddingRowConfig
 from hw.image.port import burst_stream
+from hw.mac.trit_unpacker import table
 
 __all__ = ["EmbeddingRow"]
+
+
+def code(trits):
+    """Return the code of three trits of two bits, the lowest first."""
+    return sum(((trits >> 2 * n & 3 ^ 2) - 2) * 3**n for n in range(PLANES))
 
 
 class EmbeddingRow(wiring.Component):
@@ -48,33 +54,37 @@ class EmbeddingRow(wiring.Component):
         m = Module()
         self.ask(m)
 
+        # Trits wait as they are: codes are made where they leave, of a beat's lanes alone.
         row_bits = config.rows.bit_length() - 1
-        row = Array(self.i.p)[self.i_command.p.token[:row_bits]] if row_bits else self.i.p[0]
-        codes = Signal(data.ArrayLayout(signed(config.code_bits), config.width), reset_less=True)
+        rows = [Value.cast(each) for each in self.i.p]
+        row = Array(rows)[self.i_command.p.token[:row_bits]] if row_bits else rows[0]
+        planes = [Signal(len(row), name=f"plane_{n}", reset_less=True)
+                  for n in range(PLANES)]
         plane, full = Signal(range(PLANES)), Signal()
         part, sent = Signal(range(max(config.parts, 2))), Signal.like(self.i_command.p.beats)
         last, taken = Signal(), self.o.valid & self.o.ready
         m.d.comb += [
             self.i.ready.eq(~full), self.o.valid.eq(full),
-            Value.cast(self.o.payload).eq(Value.cast(codes)[:Shape.cast(
-                self.o.payload.shape()).width]),
             last.eq(sent + 1 == self.i_command.p.beats),
             self.i_command.ready.eq(taken & last),
         ]
         with m.If(self.i.valid & self.i.ready):
-            for code, trit in zip(codes, [row[n] for n in range(config.width)]):
-                carried = Mux(plane == 0, 0, code)
-                m.d.sync += code.eq((carried << 1) + carried + trit)
+            for n, held in enumerate(planes):
+                with m.If(plane == n):
+                    m.d.sync += held.eq(row)
             m.d.sync += plane.eq(plane + 1)
             with m.If(plane == PLANES - 1):
                 m.d.sync += [plane.eq(0), full.eq(1)]
         with m.If(taken):
-            m.d.sync += [part.eq(part + 1), sent.eq(sent + 1),
-                         Value.cast(codes).eq(Value.cast(codes) >> len(Value.cast(self.o.payload)))]
+            m.d.sync += [part.eq(part + 1), sent.eq(sent + 1)]
             with m.If(last | (part == config.parts - 1)):
                 m.d.sync += [part.eq(0), full.eq(0)]
             with m.If(last):
                 m.d.sync += sent.eq(0)
+        chosen = [Value.cast(held).word_select(part, 2 * config.lanes) for held in planes]
+        for lane in range(config.lanes):
+            trits = [word[2 * lane:2 * lane + 2] for word in chosen]
+            m.d.comb += self.o.p[lane].eq(table(Cat(trits[::-1]), config.code_bits, code))
         return m
 
     def ask(self, m):

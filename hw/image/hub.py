@@ -59,7 +59,7 @@ class ImageHub(wiring.Component):
                      queue.w_en.eq(self.o_request.valid & self.o_request.ready)]
 
         head = data.View(entry, queue.r_data)
-        passed = Signal(config.port.count_bits)
+        number = Signal(config.port.count_bits, init=1)   # of the beat in its burst, from 1
         for client, out in enumerate(self.o):
             mine = queue.r_rdy & (head.client == client)
             m.d.comb += [out.payload.eq(self.i_beats.payload),
@@ -67,8 +67,8 @@ class ImageHub(wiring.Component):
             with m.If(mine):
                 m.d.comb += self.i_beats.ready.eq(out.ready)
         with m.If(self.i_beats.valid & self.i_beats.ready):
-            m.d.sync += passed.eq(passed + 1)
-            with m.If(passed + 1 == head.beats):
-                m.d.sync += passed.eq(0)
+            m.d.sync += number.eq(number + 1)
+            with m.If(number == head.beats):
+                m.d.sync += number.eq(1)
                 m.d.comb += queue.r_en.eq(1)
         return m

@@ -40,18 +40,18 @@ class Splitter(wiring.Component):
         m = Module()
         beat = Signal(data.ArrayLayout(config.word_bits, config.per_beat), reset_less=True)
         held = Signal(range(config.per_beat + 1))   # words of the beat that are left
-        sent = Signal(range(config.max_words + 1))
+        number = Signal(range(config.max_words + 1), init=1)   # of the word, from 1
         m.d.comb += [
             self.o.valid.eq((held != 0) & self.i_command.valid),
             self.o.p.word.eq(beat[0]),
-            self.o.p.last.eq(sent + 1 == self.i_command.p.words),
+            self.o.p.last.eq(number == self.i_command.p.words),
             self.i_command.ready.eq(self.o.valid & self.o.ready & self.o.p.last),
         ]
         accepted = self.o.valid & self.o.ready
         done = accepted & ((held == 1) | self.o.p.last)
         m.d.comb += self.i.ready.eq((held == 0) | done)
         with m.If(accepted):
-            m.d.sync += [held.eq(held - 1), sent.eq(Mux(self.o.p.last, 0, sent + 1))]
+            m.d.sync += [held.eq(held - 1), number.eq(Mux(self.o.p.last, 1, number + 1))]
             m.d.sync += [low.eq(high) for low, high in zip(beat, list(beat)[1:])]
         with m.If(done):
             m.d.sync += held.eq(0)

@@ -6,6 +6,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.config import TernaryDotConfig
+from hw.delay import vacant
 from hw.mac import layouts
 
 __all__ = ["TernaryDot"]
@@ -103,8 +104,7 @@ class TernaryDot(wiring.Component):
     def elaborate(self, platform):
         config = self.config
         m = Module()
-        m.d.comb += self.i.ready.eq(advance := ~self.o.valid | self.o.ready)
-
+        advance = ~self.o.valid | self.o.ready
         terms, carries = self.terms()
         offset = config.lanes << config.digit_bits - 1
         valid = self.i.valid
@@ -122,9 +122,11 @@ class TernaryDot(wiring.Component):
                 terms = self.register(m, terms, f"sum_{stage}")
                 carries = self.register(m, carries, f"carry_{stage}")
                 m.d.sync += (held := Signal(name=f"valid_{stage}")).eq(valid)
-                valid = held
-        m.d.comb += [self.o.payload.eq(terms[0].as_signed()), self.o.valid.eq(valid)]
-
+                ahead, valid = valid, held
+        m.d.comb += [
+            self.o.payload.eq(terms[0].as_signed()), self.o.valid.eq(valid),
+            self.i.ready.eq(vacant(m, ahead, "vacant", advance=advance) | self.o.ready),
+        ]
         return m
 
     @staticmethod

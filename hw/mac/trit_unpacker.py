@@ -6,6 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.config import TRITS_PER_BYTE, UnpackerConfig
+from hw.delay import vacant
 from hw.emit import once
 
 __all__ = ["TritUnpacker"]
@@ -88,13 +89,15 @@ class TritUnpacker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
-        with m.If(self.i.ready):
+        advance = ~self.o.valid | self.o.ready
+        with m.If(advance):
             m.d.sync += self.o.valid.eq(self.i.valid)
+        m.d.comb += self.i.ready.eq(vacant(m, self.i.valid, "vacant", advance=advance)
+                                    | self.o.ready)
         trits = Value.cast(self.o.payload)
         if self.config.packing == "2bit":
             held = Signal.like(trits, reset_less=True)
-            with m.If(self.i.ready):
+            with m.If(advance):
                 m.d.sync += held.eq(self.i.payload)
             m.d.comb += trits.eq(held)
         else:
@@ -104,7 +107,7 @@ class TritUnpacker(wiring.Component):
                 m.submodules[f"byte_{n}"] = decoder
                 m.d.comb += [
                     decoder.i.eq(self.i.payload.word_select(n, 8)),
-                    decoder.en.eq(self.i.ready),
+                    decoder.en.eq(advance),
                 ]
             m.d.comb += trits.eq(Cat(decoder.o for decoder in decoders))
         return m

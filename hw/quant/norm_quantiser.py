@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.config import WORD_BITS
 from golden_model.quant_config import MANTISSA_BITS, NormQuantiserConfig
-from hw.delay import delayed
+from hw.delay import delayed, vacant
 from hw.quant.code_encoder import CodeEncoder, Format
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter
@@ -113,6 +113,7 @@ class NormQuantiser(wiring.Component):
         ends = self.later(m, accepted & last & ~self.second, "end", config.statistics_latency)
         codes_end = self.later(m, accepted & last & self.second, "last", config.latency)
         codes_valid = self.later(m, accepted & self.second, "codes", config.latency)
+        room = vacant(m, codes_valid[-2], "vacant", advance=self.advance) | self.o.ready
         m.d.comb += [program.go.eq(ends[-1]), self.o.valid.eq(codes_valid[-1]),
                      self.o.p.last.eq(codes_end[-1])]
         with m.If(accepted):
@@ -142,7 +143,7 @@ class NormQuantiser(wiring.Component):
                     m.d.sync += self.second.eq(1)
                     m.next = "CODES"
             with m.State("CODES"):
-                m.d.comb += self.i.ready.eq(self.advance)
+                m.d.comb += self.i.ready.eq(room)
                 with m.If(accepted & last):
                     m.next = "DELIVER"
             with m.State("DELIVER"):

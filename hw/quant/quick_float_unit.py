@@ -94,8 +94,6 @@ class QuickFloatUnit(wiring.Component):
                           Signal(reset_less=True))
         with m.If(idle):
             m.d.sync += n.eq(self.i.p.n)
-        with m.If(idle & mine):
-            m.d.sync += e.eq(bits - MANTISSA_BITS)
         # From the second cycle on; in the last, which rounds, `n` has no say.
         active, moved = Signal(), n
         m.d.sync += active.eq(idle & mine & self.i.valid)
@@ -108,7 +106,8 @@ class QuickFloatUnit(wiring.Component):
                 moved = Mux(free, moved << (1 << level), moved)[:bits]
                 places.append(free)
             with m.If(active):
-                m.d.sync += e.eq(e - Cat(C(0, taken[-1]), reversed(places)))
+                before = e if stage else bits - MANTISSA_BITS
+                m.d.sync += e.eq(before - Cat(C(0, taken[-1]), reversed(places)))
             if stage < self.config.shifts - 1:
                 held = Signal(bits, name=f"moved_{stage}", reset_less=True)
                 later = Signal(name=f"active_{stage}")

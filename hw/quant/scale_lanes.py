@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.quant_config import EXPONENT_BITS, MANTISSA_BITS, ScaleLanesConfig
-from hw.delay import later
+from hw.delay import delayed, later, vacant
 from hw.quant.multiplier import Multiplier
 from hw.quant.rounding_shifter import RoundingShifter
 
@@ -44,13 +44,14 @@ class ScaleLanes(wiring.Component):
     def elaborate(self, platform):
         config = self.config
         m = Module()
-        m.d.comb += self.i.ready.eq(advance := ~self.o.valid | self.o.ready)
-
+        advance = ~self.o.valid | self.o.ready
         operands = Signal(self.i.payload.shape(), reset_less=True)
         with m.If(advance):
             m.d.sync += operands.eq(self.i.payload)
-        m.d.comb += self.o.valid.eq(later(m, self.i.valid, config.latency, "valid",
-                                          advance=advance, reset_less=False))
+        *_, ahead, valid = delayed(m, self.i.valid, config.latency, "valid", advance=advance,
+                                   reset_less=False)
+        m.d.comb += [self.o.valid.eq(valid), self.i.ready.eq(
+            vacant(m, ahead, "vacant", advance=advance) | self.o.ready)]
 
         # A mantissa is at least 2**15: scales above this exponent saturate all but zero.
         places = Signal(signed(max(EXPONENT_BITS, config.shift_bits) + 2))

@@ -30,10 +30,11 @@ class SparseProduct(wiring.Component):
     The sums stay (output-stationary) while channels come by.  One whose code is not zero has its
     column requested at once and takes ``blocks`` cycles, one for each beat of the column, whatever
     came before: no pattern of indices conflicts, and one or two blocks are as fast as many.  A zero
-    code costs nothing but its cycle on ``i``.  The last channel's sums leave as they are made, so
-    there is no drain, and the next vector may follow without a gap.  A vector without channels
-    gives zeros, in ``blocks`` cycles.  So any pattern of n channels and M outputs takes ``n * M /
-    width`` cycles and a fixed latency, if `width` divides M; if not, the last beat is padded.
+    code costs nothing but its cycle on ``i``; without ``config.zeros`` none must come.  The last
+    channel's sums leave as they are made, so there is no drain, and the next vector may follow
+    without a gap.  A vector without channels gives zeros, in ``blocks`` cycles.  So any pattern of
+    n channels and M outputs takes ``n * M / width`` cycles and a fixed latency, if `width` divides
+    M; if not, the last beat is padded.
 
     :mod:`golden_model.sparse.sparse_product` gives the cycle of every transfer.  The pipeline of
     beats stalls as a whole while ``o`` holds sums that are not accepted; ``i.ready`` depends on
@@ -91,7 +92,7 @@ class SparseProduct(wiring.Component):
             m.d.comb += [self.i.ready.eq(queue.w_rdy), queue.w_en.eq(self.i.valid)]
             with m.If(self.i.valid & queue.w_rdy):
                 m.d.sync += held.eq(0)
-        with m.Elif(self.i.p.code == 0):
+        with m.Elif((self.i.p.code == 0) if self.config.zeros else C(0, 1)):
             m.d.comb += self.i.ready.eq(1)
         with m.Else():
             m.d.comb += [

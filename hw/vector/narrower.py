@@ -39,18 +39,21 @@ class Narrower(wiring.Component):
     def elaborate(self, platform):
         config = self.config
         m = Module()
-        part, sent = Signal(range(max(config.parts, 2))), Signal(range(config.max_beats + 1))
+        part, final = Signal(range(max(config.parts, 2))), Signal(init=config.parts == 1)
+        number = Signal(range(config.max_beats + 1), init=1)   # of the beat, from 1
         wide, size = Value.cast(self.i.payload), config.lanes * config.bits
         parts = Array(wide[n * size:(n + 1) * size] for n in range(config.parts))
         accepted = self.o.valid & self.o.ready
         m.d.comb += [
             self.o.valid.eq(self.i.valid & self.i_command.valid),
             Value.cast(self.o.p.values).eq(parts[part]),
-            self.o.p.last.eq(sent + 1 == self.i_command.p.beats),
-            self.i.ready.eq(accepted & ((part == config.parts - 1) | self.o.p.last)),
+            self.o.p.last.eq(number == self.i_command.p.beats),
+            self.i.ready.eq(accepted & (final | self.o.p.last)),
             self.i_command.ready.eq(accepted & self.o.p.last),
         ]
         with m.If(accepted):
+            if config.parts > 1:
+                m.d.sync += final.eq(~self.i.ready & (part == config.parts - 2))
             m.d.sync += [part.eq(Mux(self.i.ready, 0, part + 1)),
-                         sent.eq(Mux(self.o.p.last, 0, sent + 1))]
+                         number.eq(Mux(self.o.p.last, 1, number + 1))]
         return m

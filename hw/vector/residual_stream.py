@@ -74,7 +74,7 @@ class ResidualStream(wiring.Component):
         m.d.sync += [narrow.eq(adding), gives.eq(reading), beats.eq(command.beats)]
         address, second, asked = Signal(range(max(config.max_beats, 2))), Signal(), Signal()
         valid, last, end = Signal(), Signal(), Signal()
-        advance = ~valid | Mux(narrow, add.i.valid & add.i.ready, self.o.ready)
+        advance = ~valid | Mux(narrow, narrower.o.valid & add.i.ready, self.o.ready)
         ask = (reading | adding) & ~asked & advance
         m.d.comb += [read.addr.eq(address), read.en.eq(advance)]
         with m.If(advance):
@@ -101,14 +101,15 @@ class ResidualStream(wiring.Component):
             add.i.p.scale.eq(command.scale), add.i.p.shift.eq(command.shift),
             add.o.ready.eq(1), self.i_codes.ready.eq(load & ~asked),
         ]
-        written = Signal.like(address)
+        written, last_written = Signal.like(address), Signal.like(address, reset_less=True)
+        m.d.sync += last_written.eq(final)   # nothing is written that soon
         m.d.comb += [
             write.en.eq(add.o.valid), write.addr.eq(written), write.data.eq(add.o.payload),
-            self.i_command.ready.eq(write.en & (written == final)
+            self.i_command.ready.eq(write.en & (written == last_written)
                                     | self.o.valid & self.o.ready & last & end),
         ]
         with m.If(write.en):
-            m.d.sync += written.eq(Mux(written == final, 0, written + 1))
+            m.d.sync += written.eq(Mux(written == last_written, 0, written + 1))
         with m.If(self.i_command.ready):
             m.d.sync += asked.eq(0)
         return m

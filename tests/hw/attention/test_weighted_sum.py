@@ -119,3 +119,9 @@ def test_weights_counted_without_their_zero_points_are_noticed(monkeypatch):
 def test_config_refuses(wrong, name):
     with pytest.raises(ValueError, match=f"^{name} must"):
         WeightedSumConfig(**wrong)
+
+
+def test_a_pipeline_that_is_always_ready_is_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "vacant", lambda m, ahead, name, *, advance: C(1))
+    with pytest.raises(AssertionError):
+        run(CONFIGS[0], 0.5)

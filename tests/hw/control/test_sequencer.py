@@ -82,7 +82,13 @@ def run(config, runs, stall=0.0, build=Sequencer, busy=0):
                 ctx.set(dut.sequencer.o.ready, 0)
                 cycle += busy
                 got.append(payload)
-    simulate(dut, load, source, execute)
+
+    async def watch(ctx):
+        while len(faults) < len(runs):
+            *_, valid, payload, op = await ctx.tick().sample(
+                dut.sequencer.o.valid, dut.sequencer.o.payload, dut.sequencer.op)
+            assert op == valid << payload.opcode, "op is not the opcode"
+    simulate(dut, load, source, execute, watch)
     return [one.opcode | one.fields << OPCODE_BITS for one in got], faults, offered, ended
 
 
@@ -119,6 +125,8 @@ def test_cycles_are_pinned():
     ("(left == 0) | (fetched", "(left == 1) | (fetched"),
     ("fetched.opcode >= len(OPCODES)", "fetched.opcode > len(OPCODES) + 8"),
     ("address + config.beats", "address + 1"),
+    ("fetched.opcode == n)", "fetched.opcode == n ^ 1)"),
+    ("self.o.valid.eq(0), self.op.eq(0)]", "self.o.valid.eq(0)]"),
 ])
 def test_a_planted_bug_is_noticed(monkeypatch, old, new):
     monkeypatch.setattr("sim.simulator.PATIENCE", 300)

@@ -8,10 +8,12 @@ from amaranth import C
 from golden_model.ffn.gate_up import GateUpCycles, GateUpOffers, gate_up
 from golden_model.ffn_config import GateUpConfig
 from golden_model.sparse.row_gather import beats as row_beats
+from hw.control.slack import Slack
 from hw.ffn import gate_up as unit
 from hw.ffn.gate_up import GateUp
 from hw.ffn.relu2_glu import Relu2Glu
 from tests.hw.ffn.lockstep import Memory, Sink, Source, Unit, lockstep, packed, small
+from tests.mutants import mutant
 
 CONFIGS = [GateUpConfig(rows=1, lanes=1, max_k=3, max_rows=5, width=1, pending=2, in_flight=2,
                         form="dsp"),
@@ -182,6 +184,18 @@ def test_a_planted_bug_is_noticed(monkeypatch, owner, name, broken):
     monkeypatch.setattr(owner, name, broken)
     with pytest.raises((AssertionError, TimeoutError)):
         run(config, [case])
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("self.i.ready.eq(~waiting)", "self.i.ready.eq(self.o.ready)"),
+    ("Mux(waiting, held, self.i.payload)", "self.i.payload")], ids=["none", "forgetful"])
+def test_a_broken_slack_is_noticed(monkeypatch, old, new):
+    config = GateUpConfig(rows=1, max_k=8, max_rows=23, width=4, pending=8)
+    case = Case(config, np.arange(1, 24), 8, seed=3)
+    run(config, [case], model=GateUpCycles(config), gates=LastGateLate)
+    monkeypatch.setattr(unit, "Slack", mutant(Slack, old, new))
+    with pytest.raises((AssertionError, TimeoutError)):
+        run(config, [case], model=GateUpCycles(config), gates=LastGateLate)
 
 
 def test_a_shift_of_the_gates_so_far_is_noticed():

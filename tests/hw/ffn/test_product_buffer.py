@@ -7,6 +7,7 @@ from golden_model.ffn_config import ProductBufferConfig
 from hw.ffn import product_buffer as unit
 from hw.ffn.product_buffer import ProductBuffer
 from tests.hw.ffn.lockstep import Sink, Source, lockstep
+from tests.mutants import mutant
 
 CONFIGS = [ProductBufferConfig(lanes=1, max_n=5), ProductBufferConfig(lanes=4, max_n=22),
            ProductBufferConfig(lanes=16, max_n=16)]
@@ -22,9 +23,9 @@ def cases(config, seed=1):
             yield n, kept, rng.integers(-1 << 23, 1 << 23, kept.size)
 
 
-def run(config, work, stall=0.0):
+def run(config, work, stall=0.0, build=ProductBuffer):
     """Check words and every handshake; return the cycles of ``i`` and ``o``."""
-    dut, model = ProductBuffer(config), BufferCycles(config)
+    dut, model = build(config), BufferCycles(config)
     command = Source(dut.i_command, [{"n": n} for n, *_ in work], stall, 1)
     items = Source(dut.i, [item for _, index, words in work for item in (
         *({"index": i, "word": w, "end": 0} for i, w in zip(index.tolist(), words.tolist())),
@@ -88,6 +89,13 @@ def test_a_beat_that_keeps_the_words_of_the_one_before_is_noticed(monkeypatch):
     monkeypatch.setattr(unit, "Signal", Sticky)
     with pytest.raises(AssertionError):
         run(CONFIGS[1], list(cases(CONFIGS[1]))[1:2])
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("Mux(ends, 1, following + 1)", "following + 1"), ("item_beat == following)", "C(0, 1))")])
+def test_a_beat_that_is_not_the_next_is_noticed(old, new):
+    with pytest.raises((AssertionError, TimeoutError)):
+        run(CONFIGS[1], list(cases(CONFIGS[1])), build=mutant(ProductBuffer, old, new))
 
 
 @pytest.mark.parametrize(("field", "value"), [("lanes", 3), ("max_n", 0), ("max_n", 1 << 21)])

@@ -91,7 +91,7 @@ def test_grants_are_pinned():
 
 @pytest.mark.parametrize(("old", "new"), [
     ("request.valid & ~waiting", "request.valid"),
-    ("passed + 1 == head.beats", "passed == head.beats"),
+    ("number == head.beats", "number == head.beats + 1"),
     ("self.i_beats.ready.eq(out.ready)", "self.i_beats.ready.eq(1)"),
     ("mine & queue.w_rdy & self.o_request.ready", "mine & self.o_request.ready"),
 ])

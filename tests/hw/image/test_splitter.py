@@ -58,7 +58,7 @@ def test_golden_model_is_pinned():
 
 @pytest.mark.parametrize(("old", "new"), [
     ("(held == 1) | self.o.p.last", "(held == 1)"),
-    ("Mux(self.o.p.last, 0, sent + 1)", "sent + 1"),
+    ("Mux(self.o.p.last, 1, number + 1)", "number + 1"),
     ("(held == 0) | done", "(held == 0) | accepted"),
 ])
 def test_a_planted_bug_is_noticed(monkeypatch, old, new):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from amaranth import Value
+from amaranth import C, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,3 +129,9 @@ class SignAsZero(TernaryDot):
 def test_planted_bug_is_found(mutant):
     with pytest.raises(AssertionError):
         check_dot(TernaryDotConfig(lanes=7), component=mutant)
+
+
+def test_a_pipeline_that_is_always_ready_is_found(monkeypatch):
+    monkeypatch.setattr("hw.mac.ternary_dot.vacant", lambda m, ahead, name, *, advance: C(1))
+    with pytest.raises(AssertionError):
+        check_dot(TernaryDotConfig(lanes=7), stall=0.5)

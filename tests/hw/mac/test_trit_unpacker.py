@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from amaranth import C
 
 from golden_model.config import UnpackerConfig
 from golden_model.formats import pack_2bit, pack_base3
@@ -87,3 +88,9 @@ def test_planted_bug_is_found(monkeypatch, name, mutant):
     monkeypatch.setattr(hardware, name, mutant)
     with pytest.raises(AssertionError):
         check_unpacker(UnpackerConfig(trits=5), every_byte(1))
+
+
+def test_a_unit_that_is_always_ready_is_found(monkeypatch):
+    monkeypatch.setattr(hardware, "vacant", lambda m, ahead, name, *, advance: C(1))
+    with pytest.raises(AssertionError):
+        check_unpacker(UnpackerConfig(trits=5), every_byte(1), stall=0.5)

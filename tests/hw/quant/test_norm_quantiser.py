@@ -267,3 +267,11 @@ def test_any_residual_addition(drawn, scale, shift, stall):
     assert words == residual_add(x[:, None], y[:, None], np.full(len(x), scale),
                                  np.full(len(x), shift))[:, 0].tolist()
     assert stall or outputs.cycles[-1] - sent[0] == residual_schedule(config, len(x)).codes
+
+
+def test_a_pipeline_that_is_always_ready_is_noticed(monkeypatch):
+    monkeypatch.setattr("hw.quant.norm_quantiser.vacant",
+                        lambda m, ahead, name, *, advance: C(1))
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
+    with pytest.raises(AssertionError):
+        check(CONFIGS[1], [gaussian(33, "int8", seed=3)], 0.4, dut=QuantiserWithUnit(CONFIGS[1]))

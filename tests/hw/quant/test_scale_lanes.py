@@ -133,3 +133,15 @@ def test_a_late_product_is_noticed(monkeypatch):
     config = ScaleLanesConfig(lanes=1, form="dsp")
     vectors = beats(config, 60)
     assert run(ScaleLanes(config), *vectors)[0] != scale_lanes(config, *vectors).tolist()
+
+
+def test_a_pipeline_that_is_always_ready_is_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "vacant", lambda m, ahead, name, *, advance: C(1))
+    monkeypatch.setattr("sim.simulator.PATIENCE", 300)
+    config = ScaleLanesConfig(lanes=1, form="dsp")
+    vectors = beats(config, 60)
+    try:
+        got, _ = run(ScaleLanes(config), *vectors, stall=0.5)
+    except AssertionError:
+        return   # words are lost, and waited for
+    assert got != scale_lanes(config, *vectors).tolist()

@@ -16,6 +16,7 @@ from golden_model.sparse.sparse_product import sparse_cycles
 from golden_model.sparse.top_k_cycles import top_k_cycles
 from golden_model.sparse_config import MaskedLinearConfig
 from golden_model.weights import random_weights
+from hw.control.slack import Slack
 from hw.sparse.masked_linear import MaskedLinear
 from sim.masked_jobs import MaskedJob as Job
 from sim.masked_jobs import MaskedLinearWithUnit
@@ -23,6 +24,7 @@ from sim.simulator import Device, fetch, receive, send, simulate
 from tests.hw.adversarial import STALLS, rows, signed_words, small_reals
 from tests.hw.quant.tokens import UNIT, small
 from tests.hw.sparse.masked import captured, patterns
+from tests.mutants import mutant
 
 CONFIGS = [
     MaskedLinearConfig(lanes=4, max_n=43, max_m=40, width=8, in_flight=2, form="dsp"),
@@ -217,6 +219,28 @@ def test_a_selection_left_out_is_noticed(monkeypatch):
     job = Job(MaskedVector(np.arange(5), np.float64(1.0), None, (1, 2)), np.ones((2, 5), np.int8))
     with pytest.raises(AssertionError):
         run(CONFIGS[2], [job], dut=MaskedLinearWithUnit(CONFIGS[2]))
+
+
+LONG = MaskedLinearConfig(lanes=1, max_n=60, max_m=40, width=8, in_flight=2, queue=1, form="dsp")
+"""Longer vectors than the quantiser's pipeline: codes that wait stop the words."""
+
+
+def test_words_wait_for_codes_as_the_golden_model_says():
+    jobs = list(patterns(LONG, seed=2))[:4]
+    assert run(LONG, jobs) == predicted(LONG, jobs)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("self.i.ready.eq(~waiting)", "self.i.ready.eq(self.o.ready)"),
+    ("Mux(waiting, held, self.i.payload)", "self.i.payload")], ids=["none", "forgetful"])
+def test_a_broken_slack_is_noticed(monkeypatch, old, new):
+    monkeypatch.setattr("hw.sparse.masked_linear.Slack", mutant(Slack, old, new))
+    jobs = list(patterns(LONG, seed=2))[:1]
+    try:
+        logs = run(LONG, jobs, dut=MaskedLinearWithUnit(LONG))
+    except AssertionError:
+        return
+    assert logs != predicted(LONG, jobs)
 
 
 @st.composite

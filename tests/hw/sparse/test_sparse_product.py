@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 from functools import cache
 from types import SimpleNamespace
 
@@ -90,6 +91,18 @@ def test_cycles_match_golden_model(config, keep_zeros):
     assert logs == (*sparse_cycles(config, [
         (elements(codes, keep_zeros=keep_zeros), blocks(config, weights.shape[0]))
         for codes, weights in vectors], LATENCY),)
+
+
+@pytest.mark.parametrize("keep_zeros", [False, True], ids=["compacted", "zeros_come_too"])
+def test_without_zeros_each_channel_is_fetched(keep_zeros):
+    config = dataclasses.replace(CONFIGS[1], zeros=False)
+    vectors = list(patterns(config, seed=2))[:5]
+    if keep_zeros:
+        with pytest.raises(AssertionError):
+            run(config, vectors, keep_zeros=True)
+    else:
+        run(config, vectors, keep_zeros=False, stall=0.4)
+        test_cycles_match_golden_model(config, keep_zeros=False)
 
 
 @pytest.mark.parametrize("m", [64, 128, 2560])

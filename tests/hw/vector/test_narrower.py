@@ -62,9 +62,10 @@ def test_cycles_are_pinned():
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("(part == config.parts - 1) | self.o.p.last", "(part == config.parts - 1)"),
+    ("(final | self.o.p.last)", "final"),
+    ("(part == config.parts - 2)", "(part == config.parts - 1)"),
     ("Mux(self.i.ready, 0, part + 1)", "part + 1"),
-    ("Mux(self.o.p.last, 0, sent + 1)", "sent + 1"),
+    ("Mux(self.o.p.last, 1, number + 1)", "number + 1"),
 ])
 def test_a_planted_bug_is_noticed(monkeypatch, old, new):
     monkeypatch.setattr("sim.simulator.PATIENCE", 300)
