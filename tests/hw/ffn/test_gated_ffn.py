@@ -86,8 +86,9 @@ def test_cycles_are_pinned():
     assert cycles.activations == [0, 1, 2, 3, 4, 5]
     assert cycles.gate_weights == [0, *range(7, 39)]
     assert cycles.gates == list(range(12, 43, 3))
-    # Up rows while gates come; their products wait for the scale: four multiplications.
-    assert cycles.up_requests == [17, 20, 21, 25, 29, 32, 33, 37, 40, 47, 49, 51]
+    # Up rows while gates come; their products wait for the scale: four multiplications.  Five sums
+    # wait for them, one ahead of the full queue.
+    assert cycles.up_requests == [17, 20, 21, 25, 29, 32, 33, 37, 40, 42, 49, 51]
     assert cycles.words == [*range(101, 112), *range(160, 171)]
     # Columns while codes come.  The norm's scale is last.
     assert cycles.down_requests == [173, 174, 176, 177, 182, 185, 188, 191]
