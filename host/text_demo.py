@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -142,13 +143,32 @@ def expect(config: AcceleratorConfig, weights: DecoderWeights, prompt: Sequence[
 def expecting(config: AcceleratorConfig, weights: DecoderWeights, prompt: Sequence[int],
               count: int) -> Iterator[Callable[[], Expected]]:
     """`expect` beside what is done meanwhile; yields a function that waits for its result."""
-    with multiprocessing.get_context("spawn").Pool(1, _leave_interrupts) as pool:
-        yield pool.apply_async(expect, (config, weights, list(prompt), count)).get
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(sender, config, weights, list(prompt), count))
+    process.start()
+    sender.close()   # the other process has it: if that ends without an answer, waiting ends too
+
+    def get() -> Expected:
+        try:
+            expected: Expected = receiver.recv()
+        except EOFError:
+            raise RuntimeError("the golden model's process ended without an answer") from None
+        return expected
+
+    try:
+        yield get
+    finally:
+        process.terminate()
+        process.join()
+        receiver.close()
 
 
-def _leave_interrupts() -> None:
-    """Ignore interrupts: they are for the parent, which ends this process."""
+def _answer(sender: Connection, config: AcceleratorConfig, weights: DecoderWeights,
+            prompt: Sequence[int], count: int) -> None:
+    """Send what is expected; interrupts are for the parent, which ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sender.send(expect(config, weights, prompt, count))
 
 
 def judge(run: TextRun, expected: Expected) -> Judgement:

@@ -60,6 +60,20 @@ def test_the_golden_model_writes_by_itself(expected: Expected) -> None:
     assert np.array_equal(again.logits, expected.logits)
 
 
+def test_what_goes_wrong_meanwhile_does_not_wait_for_the_golden_model() -> None:
+    """Regression: with weights that a pipe does not hold, the end of a pool could hang."""
+    large = replace(SHAPE, hidden=256, ffn=512, heads=4)
+    weights = random_weights(large, Numerics(), seed=1)
+    with pytest.raises(KeyError), expecting(CONFIG, weights, PROMPT, 1000):
+        raise KeyError
+
+
+def test_a_golden_model_that_fails_is_no_endless_wait() -> None:
+    with expecting(CONFIG, WEIGHTS, [SHAPE.vocab], 1) as get, pytest.raises(
+            RuntimeError, match="without an answer"):
+        get()
+
+
 def test_the_golden_models_text_passes(run: TextRun, expected: Expected) -> None:
     verdict = judge(run, expected)
     assert (verdict.tokens_equal, verdict.logits_equal, verdict.passed) == (True, True, True)
