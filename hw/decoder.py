@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.decoder_config import DecoderConfig
 from hw.attention.cached_attention import CachedAttention
-from hw.control import joins
+from hw.control import chunk, joins
 from hw.control.cycle_meter import COUNTS, CycleMeter
 from hw.control.dispatch import Dispatch
 from hw.control.scale_products import ScaleProducts
@@ -32,6 +32,7 @@ from hw.quant.scale_lanes import SMALL_FLOAT
 from hw.sparse.masked_linear import MaskedLinear
 from hw.vector.residual_stream import Action, ResidualStream
 from hw.vector.rotation import Rotation
+from hw.vector.token_store import TokenStore
 
 __all__ = ["Decoder"]
 
@@ -52,6 +53,10 @@ class Decoder(wiring.Component):
     attention.  :mod:`golden_model.exact` has the values, ``docs/program.md`` the instructions.
 
     The next token is taken when the one before is accepted.
+
+    With ``config.array.batch`` above 1 a run may be of several tokens of one sequence.  Then every
+    instruction has a round for each of them, and what the array reads is fetched once for all; the
+    last one's successor is made.
 
     Members
     -------
@@ -104,6 +109,8 @@ class Decoder(wiring.Component):
         self.plane_sum, self.sampler = PlaneSum(config.plane_sum), Sampler(config.sampler)
         self.products, self.unit = ScaleProducts(config.products), MixedFloatUnit(config.unit)
         self.arbiter = RequestArbiter(config.arbiter)
+        for name, store in config.stores.items():
+            setattr(self, name, TokenStore(store))
         cache, run = self.attention.signature.members, self.run.signature.members
         sampler = self.sampler.signature.members
         super().__init__({
@@ -125,11 +132,12 @@ class Decoder(wiring.Component):
         for name, part in vars(self).items():
             if isinstance(part, wiring.Component):
                 m.submodules[name] = part
-        self.units = Dispatch(m, self.sequencer.o)
+        self.units = Dispatch(m, self.sequencer.o, chunk.tokens_of(self), self.config.array.batch)
         self.token(m)
         self.image(m)
         self.scales(m)
         self.hidden_beats = joins.embed(m, self)
+        self.array_sums, self.attended = chunk.stored_sums(m, self), chunk.attended(m, self)
         self.quantise(m)
         self.codes(m)
         self.attending = joins.attend(m, self)
@@ -181,7 +189,7 @@ class Decoder(wiring.Component):
         fields = self.units.fields
         gate, attend, head = (fields[name] for name in ("feed_forward", "attend", "head"))
         self.units.offer(
-            "dense", readers["dense"][0],
+            "dense", readers["dense"][0], once=True,
             attend={"address": attend.address, "beats": attend.beats},
             feed_forward={"address": gate.gate_address, "beats": gate.gate_beats},
             head={"address": head.address, "beats": head.beats})
@@ -206,11 +214,11 @@ class Decoder(wiring.Component):
         wiring.connect(m, self.arbiter.o_request, self.unit.i)
         wiring.connect(m, self.unit.o, self.arbiter.i_response)
 
-        self.scale, self.scaled = Signal(SMALL_FLOAT, reset_less=True), Signal()
+        self.codes_scale = chunk.CodesScale(self)
+        self.scale, self.scaled = self.codes_scale.now, self.codes_scale.stands
         self.awaited = Signal()  # of codes that are being made
         with m.If(self.awaited & self.masked.o_scale.valid):
-            m.d.sync += [self.scale.eq(self.masked.o_scale.p), self.scaled.eq(1),
-                         self.awaited.eq(0)]
+            m.d.sync += [*self.codes_scale.keep(self.masked.o_scale.p), self.awaited.eq(0)]
         attend, head = self.units.fields["attend"], self.units.fields["head"]
         self.units.offer("products", self.products.i,
                    attend={"when": self.scaled, "scale": self.scale, "count": 3,
@@ -234,17 +242,18 @@ class Decoder(wiring.Component):
         codes, wo, ffn, embed = (self.units.fields[name] for name in (
             "quantise", "output", "feed_forward", "embed"))
         fields = {"quantise": codes, "output": wo, "feed_forward": ffn}
-        joined = Signal(SMALL_FLOAT, reset_less=True)
+        joined = chunk.Kept(self, "joined")
         with m.If(self.attention.o_scale.valid & self.attention.o_scale.ready):
-            m.d.sync += joined.eq(self.attention.o_scale.p)
+            m.d.sync += joined.now.eq(self.attention.o_scale.p)
 
         added = masked.o_scale.valid & ~self.awaited
+        turn = {"token": self.units.token} if self.config.array.batch > 1 else {}
         add = {"action": Action.ADD, "beats": self.hidden_beats, "scale": masked.o_scale.p,
-               "when": added}
+               "when": added, **turn}
         self.units.offer("residual", residual.i_command,
                    embed={"action": Action.LOAD, "beats": self.beats(embed.n),
-                          "scale": embed.scale, "shift": embed.shift},
-                   quantise={"action": Action.READ, "beats": self.hidden_beats},
+                          "scale": embed.scale, "shift": embed.shift, **turn},
+                   quantise={"action": Action.READ, "beats": self.hidden_beats, **turn},
                    output={**add, "shift": wo.shift}, feed_forward={**add, "shift": ffn.shift})
         m.d.comb += masked.o_scale.ready.eq(
             self.awaited | residual.i_command.valid & residual.i_command.ready)
@@ -252,7 +261,7 @@ class Decoder(wiring.Component):
         m.d.comb += [residual.i_sums.valid.eq(masked.o.valid),
                      masked.o.ready.eq(residual.i_sums.ready)]
 
-        loaded = self.units.offer("gains_load", gains.i_load, **{
+        loaded = self.units.offer("gains_load", gains.i_load, once=True, **{
             name: {"burst": self.burst(of), "words": self.beats(of.n)}
             for name, of in fields.items()})
         self.units.offer("gains_read", gains.i_read, **{
@@ -263,17 +272,17 @@ class Decoder(wiring.Component):
         self.units.offer("masked", masked.i_command,
                    quantise={**norm["quantise"], "codes": 1, "format": codes.format,
                              "scale": codes.scale},
-                   output={**norm["output"], "format": Format.INT8, "scale": joined, "top_k": 1,
+                   output={**norm["output"], "format": Format.INT8, "scale": joined.now, "top_k": 1,
                            "keep": wo.keep, "blocks": wo.blocks, "alpha": wo.alpha},
                    feed_forward={**norm["feed_forward"], "format": Format.INT8,
                                  "when": scale.valid, "scale": scale.p,
                                  "blocks": ffn.down_blocks, "alpha": ffn.alpha})
         m.d.comb += scale.ready.eq(masked.i_command.valid & masked.i_command.ready)
         with m.If(self.units.op["quantise"] & masked.i_command.valid & masked.i_command.ready):
-            m.d.sync += [self.awaited.eq(1), self.scaled.eq(0)]
+            m.d.sync += [self.awaited.eq(1), *self.codes_scale.ask()]
 
         for name, port, words in (("quantise", residual.o, residual.o.p.words),
-                                  ("output", self.attention.o, self.attention.o.p),
+                                  ("output", *self.attended[:2]),
                                   ("feed_forward", self.gate_up.o, self.gate_up.o.p.words)):
             with m.If(self.units.op[name]):
                 m.d.comb += [
@@ -292,10 +301,12 @@ class Decoder(wiring.Component):
                      # One assignment: a process that drives constants alone never runs.
                      Value.cast(command).eq(Cat(
                          codes.blocks[:len(command.blocks)], codes.tiles[:len(command.tiles)],
-                         ~int8, int8, C(0, 1)))]
+                         ~int8, int8, C(0, 1), *(
+                             [Mux(self.units.single, 1, chunk.tokens_of(self))]
+                             if self.config.array.batch > 1 else [])))]
         with m.If(self.units.op["quantise"]):
             m.d.sync += two.eq(int8)
-        self.units.offer("loaded", self.array.i_cmd, quantise={})
+        self.units.offer("loaded", self.array.i_cmd, once=True, quantise={})
         given = masked.o_codes
         self.units.flag("coded", given.valid & given.ready & given.p.last, "quantise")
         one, other = self.array_packer, self.up_packer
@@ -308,7 +319,10 @@ class Decoder(wiring.Component):
         ]
         wiring.connect(m, one.o, self.digits.i)
         wiring.connect(m, self.digits.o, self.array.i_x)
-        wiring.connect(m, other.o, self.gate_up.i_vector)
+        if self.config.array.batch > 1:
+            chunk.up_codes(m, self)
+        else:
+            wiring.connect(m, other.o, self.gate_up.i_vector)
 
     def observe(self, m):
         """Say what is at work, and what a cycle was."""
@@ -323,7 +337,7 @@ class Decoder(wiring.Component):
             meter.taken.eq(self.i_beats.valid & self.i_beats.ready),
             self.counts.eq(meter.counts),
             self.phase.eq(Mux(instruction.valid, instruction.p.opcode, 0)),
-            self.progress.eq(meter.taken | self.units.done | self.i_token.ready),
+            self.progress.eq(meter.taken | self.units.round | self.i_token.ready),
         ]
         with m.If(self.units.op["attend"]):
             m.d.sync += self.layer.eq(self.units.fields["attend"].layer)

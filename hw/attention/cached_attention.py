@@ -14,11 +14,12 @@ from hw.attention.head_joiner import HeadJoiner
 from hw.attention.head_joiner import command_layout as joiner_command
 from hw.emit import once
 from hw.kv.cache import KvCache
+from hw.kv.layouts import Operation
 from hw.kv.row_quantiser import RowFormat, RowQuantiser
 from hw.quant.quick_float_unit import QuickFloatUnit
 from hw.quant.scale_lanes import SMALL_FLOAT
 
-__all__ = ["CachedAttention", "command_layout"]
+__all__ = ["CachedAttention", "Move", "command_layout"]
 
 PASSED = ("i_control", "o_save", "i_restore", "errors", "corrected", "clear_errors", "lengths")
 """Ports of the cache that are the component's too."""
@@ -32,6 +33,14 @@ class Part(enum.Enum, shape=unsigned(2)):
     QUERY = 2
 
 
+class Move(enum.Enum, shape=unsigned(2)):
+    """Which of several tokens in progress is the command's, by the one before's."""
+
+    SAME = 0
+    NEXT = 1
+    FIRST = 2
+
+
 def command_layout(config: CachedAttentionConfig):
     """Payload of ``i_command``: one token in one layer."""
     fields = attention_command(config.attention).members
@@ -43,6 +52,7 @@ def command_layout(config: CachedAttentionConfig):
         "n": range(config.max_n + 1), "query_bits": range(config.attention.query_bits + 1),
         "query_scale": SMALL_FLOAT, "key_scale": SMALL_FLOAT, "value_scale": SMALL_FLOAT,
         "repeats": joiner["passes"],
+        **({"move": Move} if config.cache.batch > 1 else {}),
     })
 
 
@@ -72,7 +82,9 @@ class CachedAttention(wiring.Component):
         the length of a head, which must be a multiple of ``config.beat``; ``beats`` and ``words``
         of a head; ``passes`` of ``config.attention.queries`` heads, of which ``shared`` read the
         same rows; bits of a query's code; scales of the words; ``score_scale`` as attention takes
-        it; how often the words are sent (1 to 3).
+        it; how often the words are sent (1 to 3).  With ``config.cache.batch`` above 1, whose turn
+        it is of the tokens in progress, which go through each layer one after the other; a move
+        takes ``config.move_latency`` cycles.
     i : :py:`In(stream.Signature(ArrayLayout(signed(24), config.beat)))`
         Words of the heads, keys and queries rotated: keys, values, queries; with ``config.grouped``
         of each KV head its key, its value and the queries that read them.
@@ -112,6 +124,15 @@ class CachedAttention(wiring.Component):
         self.collect(m, command, attending, joining, sums, scales)
         m.d.comb += waits.eq(joining | (sums != 0) | (scales != 0))
         control, cache, asked = self.i_control, self.cache, self.i_command
+        batched = self.config.cache.batch > 1
+
+        def begin(token):
+            m.d.sync += [feeding.eq(1), attending.eq(1), joining.eq(1),
+                         sums.eq(token.heads), scales.eq(token.heads),
+                         present.eq(token.stream),
+                         first.eq(cache.lengths[token.slot] == 0)]
+            m.next = "ATTEND"
+
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [
@@ -119,11 +140,23 @@ class CachedAttention(wiring.Component):
                         cache.i_control.ready),
                     self.idle.eq(cache.idle), asked.ready.eq(cache.idle & ~control.valid)]
                 with m.If(asked.valid & asked.ready):
-                    m.d.sync += [command.eq(asked.p), feeding.eq(1), attending.eq(1), joining.eq(1),
-                                 sums.eq(asked.p.heads), scales.eq(asked.p.heads),
-                                 present.eq(asked.p.stream),
-                                 first.eq(cache.lengths[asked.p.slot] == 0)]
-                    m.next = "ATTEND"
+                    m.d.sync += command.eq(asked.p)
+                    begin(asked.p)
+                    if batched:
+                        with m.If(asked.p.move != Move.SAME):
+                            m.d.sync += [each.eq(0) for each in (feeding, attending, joining)]
+                            m.next = "MOVE"
+            if batched:
+                with m.State("MOVE"):
+                    m.d.comb += [
+                        cache.i_control.valid.eq(1), cache.i_control.p.slot.eq(command.slot),
+                        cache.i_control.p.op.eq(Mux(command.move == Move.NEXT, Operation.STEP,
+                                                    Operation.REWIND))]
+                    with m.If(cache.i_control.ready):
+                        m.next = "MOVED"
+                with m.State("MOVED"):
+                    with m.If(cache.idle):
+                        begin(command)
             with m.State("ATTEND"):
                 with m.If(~waits):
                     m.next = "IDLE"

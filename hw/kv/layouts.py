@@ -38,6 +38,8 @@ class Operation(enum.Enum, shape=unsigned(3)):
     ADVANCE = 2
     SAVE = 3
     RESTORE = 4
+    STEP = 5    # this and the next: only with a batch
+    REWIND = 6
 
 
 def _below(limit):

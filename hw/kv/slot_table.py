@@ -46,10 +46,14 @@ class SlotTable(wiring.Component):
     happens meanwhile.  Operations take 1 cycle (advance), 1 + streams (clear) and
     slots + words + window (configure), less what a configure that fails leaves out.
 
+    With ``config.batch`` above 1 several tokens of one slot may be in progress, one stream after
+    another going through all of them: ``STEP`` makes the next one the newest, ``REWIND`` the first
+    one again, a cycle each.  An advance completes all up to the newest one.
+
     Members
     -------
     i : :py:`In(stream.Signature(control_layout(config)))`
-        ``CONFIGURE``, ``CLEAR``, ``ADVANCE``; anything else is ignored.
+        ``CONFIGURE``, ``CLEAR``, ``ADVANCE``, ``STEP``, ``REWIND``; anything else is ignored.
     geometry : :py:`Out(geometry_layout(config))`
     look_k, look_v : In
         Look up ``i_k``, ``i_v`` (:py:`read_layout(config)`): ``o_k``, ``o_v``.
@@ -78,7 +82,7 @@ class SlotTable(wiring.Component):
         config = self.config
         slot_layout = data.StructLayout({
             "open": 1, "phase": 1, "length": range(config.window + 1),
-            "lacking": range(2 * config.sinks + 1),
+            "lacking": range(2 * config.sinks * config.batch + 1),
             "code": walk_layout(config)["code"].shape, "scale": walk_layout(config)["scale"].shape,
         })
         slots = Signal(data.ArrayLayout(slot_layout, config.slots))
@@ -193,6 +197,7 @@ class SlotTable(wiring.Component):
         m.d.comb += self.errors.eq(errors.as_value())
         count = Signal(range(max(config.sinks, config.window, config.slots, config.row_words) + 1))
         slot = Signal.like(asked.slot)
+        ahead = self.move(m, slots, errors) if config.batch > 1 else []
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
@@ -222,7 +227,8 @@ class SlotTable(wiring.Component):
                     with m.Elif(one.lacking != 0):
                         m.d.comb += errors.incomplete.eq(1)
                     with m.Else():
-                        m.d.sync += [one.phase.eq(~one.phase), one.lacking.eq(shape.streams << 1)]
+                        m.d.sync += [one.phase.eq(~one.phase), one.lacking.eq(shape.streams << 1),
+                                     *(each.eq(0) for each in ahead)]
                         self.grow(m, one)
 
             with m.State("SLOTS"):  # bases of the slots, and the stride
@@ -263,5 +269,28 @@ class SlotTable(wiring.Component):
                 m.d.sync += count.eq(count + 1)
                 with m.If(count + 1 == shape.streams):
                     one = slots[slot]
-                    m.d.sync += [one.eq(0), one.open.eq(1), one.lacking.eq(shape.streams << 1)]
+                    m.d.sync += [one.eq(0), one.open.eq(1), one.lacking.eq(shape.streams << 1),
+                                 *(each.eq(0) for each in ahead)]
                     m.next = "IDLE"
+
+    def move(self, m, slots, errors):
+        """Go through the tokens in progress; return what an advance makes zero."""
+        asked, one = self.i.payload, slots[self.i.p.slot]
+        ahead, most = (Signal(range(self.config.batch), name=name) for name in ("ahead", "most"))
+        first = Signal(slots.shape().elem_shape, reset_less=True)   # of the slot at the first token
+        usable = (asked.slot < self.geometry.slots) & one.open
+        with m.If(self.i.valid & self.i.ready & (asked.op == Operation.STEP)):
+            with m.If(usable & (ahead != self.config.batch - 1)):
+                m.d.sync += [ahead.eq(ahead + 1), one.phase.eq(~one.phase)]
+                self.grow(m, one)
+                with m.If(ahead == 0):
+                    m.d.sync += first.eq(one)
+                with m.If(ahead == most):
+                    m.d.sync += [most.eq(most + 1),
+                                 one.lacking.eq(one.lacking + (self.geometry.streams << 1))]
+            with m.Else():
+                m.d.comb += errors.slot.eq(1)
+        with m.If(self.i.valid & self.i.ready & (asked.op == Operation.REWIND) & (ahead != 0)):
+            m.d.sync += [ahead.eq(0), *(one[name].eq(first[name])
+                                        for name in ("phase", "length", "code", "scale"))]
+        return ahead, most
