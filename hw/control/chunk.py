@@ -45,8 +45,8 @@ def number(m, core):
     m.d.comb += [
         position.eq(given.position + turn),
         # Nobody wants to know what follows the others.
-        core.units.single.eq(core.units.op["head"] | core.units.op["quantise"] & (
-            quantise.format == Format.INT8)),
+        core.units.single.eq(core.units.op["head"] | core.units.op["end"] | (
+            core.units.op["quantise"] & (quantise.format == Format.INT8))),
     ]
     return given.tokens[turn], position
 
