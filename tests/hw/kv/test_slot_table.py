@@ -153,11 +153,8 @@ async def go_through(ctx, dut, geometry, slot, before, count):
             assert await operate(ctx, dut, Operation.REWIND, slot=slot) == (1, set())
 
 
-@pytest.mark.parametrize(("geometry", "counts"), [
-    (Geometry(3, 2, 3, 5), (3, 1, 2, 3, 3, 1, 3)), (Geometry(1, 6, 1, 2), (1, 3, 2, 3)),
-    (Geometry(2, 1, 2, 7), (2, 3, 1, 3, 3, 3)),
-], ids=str)
-def test_several_tokens_in_progress_go_through_each_stream(geometry, counts, build=None):
+def go_on(geometry, counts, build=None):
+    """Go on by several tokens at a time."""
     async def scenario(ctx, dut):
         await operate(ctx, dut, Operation.CONFIGURE, **geometry._asdict())
         slot = geometry.slots - 1
@@ -171,6 +168,14 @@ def test_several_tokens_in_progress_go_through_each_stream(geometry, counts, bui
             assert ctx.get(dut.lengths[slot]) == min(before, geometry.window)
 
     run(scenario, replace(CONFIG, batch=3), build)
+
+
+@pytest.mark.parametrize(("geometry", "counts"), [
+    (Geometry(3, 2, 3, 5), (3, 1, 2, 3, 3, 1, 3)), (Geometry(1, 6, 1, 2), (1, 3, 2, 3)),
+    (Geometry(2, 1, 2, 7), (2, 3, 1, 3, 3, 3)),
+], ids=str)
+def test_several_tokens_in_progress_go_through_each_stream(geometry, counts):
+    go_on(geometry, counts)
 
 
 def test_each_of_several_tokens_has_to_be_complete():
@@ -202,8 +207,7 @@ def test_each_of_several_tokens_has_to_be_complete():
 ])
 def test_planted_bugs_in_going_through_tokens_are_seen(old, new):
     with pytest.raises(AssertionError):
-        test_several_tokens_in_progress_go_through_each_stream(
-            Geometry(3, 2, 3, 5), (3, 1, 3, 3), mutant(SlotTable, old, new))
+        go_on(Geometry(3, 2, 3, 5), (3, 1, 3, 3), mutant(SlotTable, old, new))
 
 
 class Short(SlotTable):
