@@ -214,8 +214,8 @@ class Decoder(wiring.Component):
         wiring.connect(m, self.arbiter.o_request, self.unit.i)
         wiring.connect(m, self.unit.o, self.arbiter.i_response)
 
-        self.codes_scale = chunk.CodesScale(self)
-        self.scale, self.scaled = self.codes_scale.now, self.codes_scale.stands
+        self.scale, self.scaled = Signal(SMALL_FLOAT, reset_less=True), Signal()
+        self.codes_scale = chunk.CodesScale(m, self)
         self.awaited = Signal()  # of codes that are being made
         with m.If(self.awaited & self.masked.o_scale.valid):
             m.d.sync += [*self.codes_scale.keep(self.masked.o_scale.p), self.awaited.eq(0)]

@@ -14,12 +14,12 @@ from hw.attention.head_joiner import HeadJoiner
 from hw.attention.head_joiner import command_layout as joiner_command
 from hw.emit import once
 from hw.kv.cache import KvCache
-from hw.kv.layouts import Operation
+from hw.kv.layouts import Move, Operation
 from hw.kv.row_quantiser import RowFormat, RowQuantiser
 from hw.quant.quick_float_unit import QuickFloatUnit
 from hw.quant.scale_lanes import SMALL_FLOAT
 
-__all__ = ["CachedAttention", "Move", "command_layout"]
+__all__ = ["CachedAttention", "command_layout"]
 
 PASSED = ("i_control", "o_save", "i_restore", "errors", "corrected", "clear_errors", "lengths")
 """Ports of the cache that are the component's too."""
@@ -31,14 +31,6 @@ class Part(enum.Enum, shape=unsigned(2)):
     KEY = 0
     VALUE = 1
     QUERY = 2
-
-
-class Move(enum.Enum, shape=unsigned(2)):
-    """Which of several tokens in progress is the command's, by the one before's."""
-
-    SAME = 0
-    NEXT = 1
-    FIRST = 2
 
 
 def command_layout(config: CachedAttentionConfig):
@@ -150,8 +142,8 @@ class CachedAttention(wiring.Component):
                 with m.State("MOVE"):
                     m.d.comb += [
                         cache.i_control.valid.eq(1), cache.i_control.p.slot.eq(command.slot),
-                        cache.i_control.p.op.eq(Mux(command.move == Move.NEXT, Operation.STEP,
-                                                    Operation.REWIND))]
+                        cache.i_control.p.op.eq(Operation.ADVANCE),
+                        cache.i_control.p.move.eq(command.move)]
                     with m.If(cache.i_control.ready):
                         m.next = "MOVED"
                 with m.State("MOVED"):

@@ -4,7 +4,7 @@
 from amaranth import *
 from amaranth.lib import data, stream
 
-from hw.attention.cached_attention import Move
+from hw.kv.layouts import Move
 from hw.quant.code_encoder import Format
 from hw.quant.scale_lanes import SMALL_FLOAT
 
@@ -52,22 +52,24 @@ def number(m, core):
 
 
 class CodesScale(Kept):
-    """The scale of each token's codes, and whether it stands, which it does a while after them."""
+    """The scale of each token's codes, and whether it stands, which it does a while after them.
 
-    def __init__(self, core):
-        super().__init__(core, "scale")
+    That of the token in turn is the core's.
+    """
+
+    def __init__(self, m, core):
         batch = core.config.array.batch
-        self.known = Signal(batch, name="scaled")
-        self.asker = None if self.token is None else Signal(range(batch), name="asker")
+        if batch == 1:
+            self.token = self.asker = None
+            self.all, self.known = core.scale, core.scaled
+            return
+        super().__init__(core, "scale_of")
+        self.known, self.asker = Signal(batch), Signal(range(batch))
+        m.d.comb += [core.scale.eq(self.now), core.scaled.eq(self.known_of(self.token))]
 
     def known_of(self, token):
         """Return whether the scale of a token stands."""
         return self.known if token is None else self.known.bit_select(token, 1)
-
-    @property
-    def stands(self):
-        """Whether that of the token whose round it is does."""
-        return self.known_of(self.token)
 
     def ask(self):
         """Codes of the token in turn are asked for; return what happens then."""

@@ -6,7 +6,7 @@ from amaranth.lib import data, enum
 
 from golden_model.kv_config import CODE_BITS, ERRORS, SCALE_BITS, KvCacheConfig
 
-__all__ = ["ERROR_LAYOUT", "Events", "Operation", "address_layout", "append_layout", "codes_layout",
+__all__ = ["ERROR_LAYOUT", "Events", "Move", "Operation", "address_layout", "append_layout", "codes_layout",
            "control_layout", "geometry_layout", "key_word_layout", "read_layout", "row_word_layout",
            "value_word_layout", "walk_layout", "word_layout", "write_layout"]
 
@@ -38,8 +38,14 @@ class Operation(enum.Enum, shape=unsigned(3)):
     ADVANCE = 2
     SAVE = 3
     RESTORE = 4
-    STEP = 5    # this and the next: only with a batch
-    REWIND = 6
+
+
+class Move(enum.Enum, shape=unsigned(2)):
+    """Which of several tokens in progress is the newest one from now on."""
+
+    SAME = 0
+    NEXT = 1
+    FIRST = 2
 
 
 def _below(limit):
@@ -96,6 +102,8 @@ def control_layout(config: KvCacheConfig):
         "words": range(config.row_words + 1), "window": range(config.window + 1),
         # restore
         "length": range(config.window + 1),
+        # advance: to another token in progress, of which none is complete yet
+        **({"move": Move} if config.batch > 1 else {}),
     })
 
 

@@ -9,6 +9,7 @@ from golden_model.kv_config import KvCacheConfig
 from hw.kv.layouts import (
     ERROR_LAYOUT,
     Events,
+    Move,
     Operation,
     append_layout,
     control_layout,
@@ -47,13 +48,13 @@ class SlotTable(wiring.Component):
     slots + words + window (configure), less what a configure that fails leaves out.
 
     With ``config.batch`` above 1 several tokens of one slot may be in progress, one stream after
-    another going through all of them: ``STEP`` makes the next one the newest, ``REWIND`` the first
-    one again, a cycle each.  An advance completes all up to the newest one.
+    another going through all of them: an advance with a `move` makes the next one the newest, or
+    the first one again.  One without completes all up to the newest one.
 
     Members
     -------
     i : :py:`In(stream.Signature(control_layout(config)))`
-        ``CONFIGURE``, ``CLEAR``, ``ADVANCE``, ``STEP``, ``REWIND``; anything else is ignored.
+        ``CONFIGURE``, ``CLEAR``, ``ADVANCE``; anything else is ignored.
     geometry : :py:`Out(geometry_layout(config))`
     look_k, look_v : In
         Look up ``i_k``, ``i_v`` (:py:`read_layout(config)`): ``o_k``, ``o_v``.
@@ -197,7 +198,10 @@ class SlotTable(wiring.Component):
         m.d.comb += self.errors.eq(errors.as_value())
         count = Signal(range(max(config.sinks, config.window, config.slots, config.row_words) + 1))
         slot = Signal.like(asked.slot)
-        ahead = self.move(m, slots, errors) if config.batch > 1 else []
+        advances, ahead = asked.op == Operation.ADVANCE, []
+        if config.batch > 1:
+            ahead = self.move(m, slots, errors)
+            advances = advances & (asked.move == Move.SAME)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
@@ -220,7 +224,7 @@ class SlotTable(wiring.Component):
                         m.next = "CLEAR"
                     with m.Else():
                         m.d.comb += errors.slot.eq(1)
-                with m.If(self.i.valid & (asked.op == Operation.ADVANCE)):
+                with m.If(self.i.valid & advances):
                     one = slots[asked.slot]
                     with m.If((asked.slot >= shape.slots) | ~one.open):
                         m.d.comb += errors.slot.eq(1)
@@ -279,7 +283,8 @@ class SlotTable(wiring.Component):
         ahead, most = (Signal(range(self.config.batch), name=name) for name in ("ahead", "most"))
         first = Signal(slots.shape().elem_shape, reset_less=True)   # of the slot at the first token
         usable = (asked.slot < self.geometry.slots) & one.open
-        with m.If(self.i.valid & self.i.ready & (asked.op == Operation.STEP)):
+        moves = self.i.valid & self.i.ready & (asked.op == Operation.ADVANCE)
+        with m.If(moves & (asked.move == Move.NEXT)):
             with m.If(usable & (ahead != self.config.batch - 1)):
                 m.d.sync += [ahead.eq(ahead + 1), one.phase.eq(~one.phase)]
                 self.grow(m, one)
@@ -290,7 +295,7 @@ class SlotTable(wiring.Component):
                                  one.lacking.eq(one.lacking + (self.geometry.streams << 1))]
             with m.Else():
                 m.d.comb += errors.slot.eq(1)
-        with m.If(self.i.valid & self.i.ready & (asked.op == Operation.REWIND) & (ahead != 0)):
+        with m.If(moves & (asked.move == Move.FIRST) & (ahead != 0)):
             m.d.sync += [ahead.eq(0), *(one[name].eq(first[name])
                                         for name in ("phase", "length", "code", "scale"))]
         return ahead, most

@@ -9,7 +9,7 @@ from golden_model.kv.row_walk import Geometry
 from golden_model.kv.slot_table import clear_cycles, configure_cycles, next_row
 from golden_model.kv_config import KvCacheConfig
 from hw.kv import slot_table
-from hw.kv.layouts import Operation
+from hw.kv.layouts import Move, Operation
 from hw.kv.slot_table import SlotTable
 from tests.hw.kv.test_row_walk import fields
 from tests.mutants import mutant
@@ -138,7 +138,7 @@ async def go_through(ctx, dut, geometry, slot, before, count):
     for stream in range(geometry.streams):
         for tokens in range(before, before + count):
             if tokens > before:
-                assert await operate(ctx, dut, Operation.STEP, slot=slot) == (1, set())
+                assert await operate(ctx, dut, Operation.ADVANCE, slot=slot, move=Move.NEXT) == (1, set())
             for value in (False, True):
                 found = await look(ctx, dut, slot, stream, value)
                 assert (found.slot, found.stream, found.appended) == (0, 0, 0)
@@ -150,7 +150,7 @@ async def go_through(ctx, dut, geometry, slot, before, count):
                 assert (found.appended, found.read.bare) == (1, not value)
                 check_read(geometry, found.read, rows_read(tokens, True, geometry.window))
         if stream + 1 < geometry.streams:
-            assert await operate(ctx, dut, Operation.REWIND, slot=slot) == (1, set())
+            assert await operate(ctx, dut, Operation.ADVANCE, slot=slot, move=Move.FIRST) == (1, set())
 
 
 def go_on(geometry, counts, build=None):
@@ -181,20 +181,20 @@ def test_several_tokens_in_progress_go_through_each_stream(geometry, counts):
 def test_each_of_several_tokens_has_to_be_complete():
     async def scenario(ctx, dut):
         await operate(ctx, dut, Operation.CONFIGURE, **Geometry(2, 1, 1, 5)._asdict())
-        assert (await operate(ctx, dut, Operation.STEP, slot=0))[1] == {"slot"}
+        assert (await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT))[1] == {"slot"}
         await operate(ctx, dut, Operation.CLEAR, slot=0)
         for value in (False, True):
             await look(ctx, dut, 0, 0, value)
             await note(ctx, dut)
-        assert await operate(ctx, dut, Operation.STEP, slot=0) == (1, set())
+        assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
         assert (await operate(ctx, dut, Operation.ADVANCE, slot=0))[1] == {"incomplete"}
         for value in (False, True):
             await look(ctx, dut, 0, 0, value)
             await note(ctx, dut)
         assert await operate(ctx, dut, Operation.ADVANCE, slot=0) == (1, set())
-        assert await operate(ctx, dut, Operation.STEP, slot=0) == (1, set())
-        assert await operate(ctx, dut, Operation.STEP, slot=0) == (1, set())
-        assert (await operate(ctx, dut, Operation.STEP, slot=0))[1] == {"slot"}   # one too many
+        assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
+        assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
+        assert (await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT))[1] == {"slot"}   # one too many
 
     run(scenario, replace(CONFIG, batch=3))
 
