@@ -6,9 +6,9 @@ from amaranth.lib import data, enum
 
 from golden_model.kv_config import CODE_BITS, ERRORS, SCALE_BITS, KvCacheConfig
 
-__all__ = ["ERROR_LAYOUT", "Events", "Move", "Operation", "address_layout", "append_layout", "codes_layout",
-           "control_layout", "geometry_layout", "key_word_layout", "read_layout", "row_word_layout",
-           "value_word_layout", "walk_layout", "word_layout", "write_layout"]
+__all__ = ["ERROR_LAYOUT", "Events", "Move", "Operation", "address_layout", "append_layout",
+           "codes_layout", "control_layout", "geometry_layout", "key_word_layout", "read_layout",
+           "row_word_layout", "value_word_layout", "walk_layout", "word_layout", "write_layout"]
 
 ERROR_LAYOUT = data.StructLayout(dict.fromkeys(ERRORS, 1))
 """Sticky errors; see :data:`golden_model.kv_config.ERRORS`."""

@@ -138,7 +138,8 @@ async def go_through(ctx, dut, geometry, slot, before, count):
     for stream in range(geometry.streams):
         for tokens in range(before, before + count):
             if tokens > before:
-                assert await operate(ctx, dut, Operation.ADVANCE, slot=slot, move=Move.NEXT) == (1, set())
+                assert await operate(ctx, dut, Operation.ADVANCE, slot=slot,
+                                     move=Move.NEXT) == (1, set())
             for value in (False, True):
                 found = await look(ctx, dut, slot, stream, value)
                 assert (found.slot, found.stream, found.appended) == (0, 0, 0)
@@ -150,7 +151,8 @@ async def go_through(ctx, dut, geometry, slot, before, count):
                 assert (found.appended, found.read.bare) == (1, not value)
                 check_read(geometry, found.read, rows_read(tokens, True, geometry.window))
         if stream + 1 < geometry.streams:
-            assert await operate(ctx, dut, Operation.ADVANCE, slot=slot, move=Move.FIRST) == (1, set())
+            assert await operate(ctx, dut, Operation.ADVANCE, slot=slot,
+                                 move=Move.FIRST) == (1, set())
 
 
 def go_on(geometry, counts, build=None):
@@ -194,7 +196,8 @@ def test_each_of_several_tokens_has_to_be_complete():
         assert await operate(ctx, dut, Operation.ADVANCE, slot=0) == (1, set())
         assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
         assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
-        assert (await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT))[1] == {"slot"}   # one too many
+        # One too many.
+        assert (await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT))[1] == {"slot"}
 
     run(scenario, replace(CONFIG, batch=3))
 
