@@ -44,7 +44,7 @@ presets: .venv/ready ## List the named configurations
 lint: .venv/ready ## Check style and types
 	$(BIN)/ruff check . && $(BIN)/mypy
 
-formal: .venv/ready ## Prove what is proved of cache and buses, and see planted bugs break it (minutes)
+formal: .venv/ready ## Prove cache, buses and sequencer, and see planted bugs break them (minutes)
 	$(BIN)/python -m sim.formal
 
 train: .venv/ready-train ## Train the demo model (ARGS= are passed on)

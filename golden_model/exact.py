@@ -5,7 +5,7 @@ A tensor is integers and one small float (:mod:`golden_model.smallfloat`) a toke
 head.  Every reduction is over integers, so neither batching nor the order of sums changes a bit.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,19 @@ from golden_model.config import WORD_BITS, Numerics
 from golden_model.decoder import Capture, Decoder, LinearTrace
 from golden_model.ffn.relu2_glu import check_widths, relu2_glu
 from golden_model.formats import (
+    KV_ZERO_BITS,
     THREE_TRITS_PEAK,
     decode_kv_scale,
     encode_kv_scale,
     saturate,
 )
-from golden_model.kv.row_code import quantize_query, quantize_row, row_peak, row_steps
+from golden_model.kv.row_code import (
+    quantize_query,
+    quantize_row,
+    row_peak,
+    row_steps,
+    row_zeros,
+)
 from golden_model.linear import Linear
 from golden_model.quant.activations import PEAK, quantize
 from golden_model.quant.rms_norm import FixedNorm, fix_norm, rms_norm
@@ -47,11 +54,12 @@ class CacheState(NamedTuple):
 class _Layer:
     """Constants of one layer: matrices ready to multiply, small-float scales, norms."""
 
-    def __init__(self, weights: DecoderWeights, index: int, numerics: Numerics) -> None:
+    def __init__(self, weights: DecoderWeights, index: int, numerics: Numerics,
+                 linear: type[Linear]) -> None:
         layer = weights.layers[index]
         peaks = dict.fromkeys(layer.matrices, PEAK[numerics.act_format])
         peaks |= {"wo": PEAK[numerics.wo_format], "down": PEAK["int8"]}
-        self.matrices = {part: Linear(matrix.trits, 1, peaks[part])
+        self.matrices = {part: linear(matrix.trits, 1, peaks[part])
                          for part, matrix in layer.matrices.items()}
         self.scales = {part: smallfloat.from_float(matrix.scale)
                        for part, matrix in layer.matrices.items()}
@@ -67,21 +75,25 @@ class ExactDecoder(Decoder):
     says why that gives integers); construction refuses shapes that fit neither.
     """
 
+    linear: ClassVar[type[Linear]] = Linear
+    """How matrices are multiplied; integers are the same whatever it is."""
+
     def __init__(self, weights: DecoderWeights, numerics: Numerics | None = None,
                  window: int | None = None) -> None:
         super().__init__(weights, numerics, window)
         shape, numerics = self.shape, self.numerics
-        if numerics.kv_code == "minmax":
-            raise ValueError("kv_code must be midrise or symmetric for integers, not minmax")
+        if numerics.kv_code == "minmax" and max(numerics.kv_bits, numerics.bos_bits) > KV_ZERO_BITS:
+            raise ValueError("kv_code must be midrise or symmetric for integers of more than "
+                             f"{KV_ZERO_BITS} bits, not minmax")
         self._up_peak = PEAK[numerics.act_format] * shape.hidden
         check_widths(self._up_peak)
         self._widths = AttentionWidths.of(shape, numerics)
         self._cos, self._sin = rope_tables(shape.context, shape.head_dim, shape.rope_theta)
         self._extra = extra_bits(numerics.act_format)
         self._embedding_scale = smallfloat.from_float(weights.embedding_scale)
-        self._head = Linear(weights.embedding, THREE_TRITS_PEAK, PEAK["int8"])
+        self._head = self.linear(weights.embedding, THREE_TRITS_PEAK, PEAK["int8"])
         self._final_norm = fix_norm(weights.final_gain, shape.rms_eps)
-        self._layers = [_Layer(weights, i, numerics) for i in range(shape.layers)]
+        self._layers = [_Layer(weights, i, numerics, self.linear) for i in range(shape.layers)]
 
     def _allocate(self, batch: int) -> None:
         shape = self.shape
@@ -135,11 +147,13 @@ class ExactDecoder(Decoder):
         """Quantise keys and values [2, B, T, G, n] into a layer's cache, BOS at its own width."""
         numerics, start, end = self.numerics, self.position, self.position + x.shape[2]
         codes, scales = quantize_row(x, scale, numerics.kv_bits, numerics.kv_code)
-        steps = row_steps(codes, numerics.kv_bits, numerics.kv_code)
+        steps = row_steps(codes, numerics.kv_bits, numerics.kv_code,
+                          row_zeros(x, numerics.kv_bits, numerics.kv_code))
         if start == 0:
             codes, first = quantize_row(x[:, :, 0], scale[:, :, 0], numerics.bos_bits,
                                         numerics.kv_code)
-            steps[:, :, 0] = row_steps(codes, numerics.bos_bits, numerics.kv_code)
+            steps[:, :, 0] = row_steps(codes, numerics.bos_bits, numerics.kv_code, row_zeros(
+                x[:, :, 0], numerics.bos_bits, numerics.kv_code))
             scales[:, :, 0] = first
         self._k[i, :, :, start:end], self._v[i, :, :, start:end] = steps.swapaxes(2, 3)
         self._k_scale[i, :, :, start:end], self._v_scale[i, :, :, start:end] = scales.swapaxes(2, 3)
@@ -149,7 +163,7 @@ class ExactDecoder(Decoder):
         x = smallfloat.scale_int(weights.embedding[tokens], self._embedding_scale, frac)
         for i, layer in enumerate(self._layers):
             mixed, mixed_scale = self._attention(i, layer, x, capture)   # [B, T, H * n], [B, T]
-            codes, scale, y = self._norm(mixed, mixed_scale, layer.norms["attn_sub_norm"],
+            codes, scale, y = self._norm(mixed, mixed_scale, layer.norms.get("attn_sub_norm"),
                                          self.numerics.wo_format)
             codes = codes * self._top_k(codes, y)
             sums, scale = _linear(f"layers.{i}.wo", layer, codes, scale, capture)
@@ -160,7 +174,7 @@ class ExactDecoder(Decoder):
             gate, gate_scale = _linear(f"layers.{i}.gate", layer, codes, scale, capture)
             up, up_scale = _linear(f"layers.{i}.up", layer, codes, scale, capture)
             product, scale = relu2_glu(gate, up, gate_scale, up_scale, self._up_peak)
-            codes, scale, _ = self._norm(product, scale, layer.norms["ffn_sub_norm"], "int8")
+            codes, scale, _ = self._norm(product, scale, layer.norms.get("ffn_sub_norm"), "int8")
             sums, scale = _linear(f"layers.{i}.down", layer, codes, scale, capture)
             x = self._add(x, sums, scale)                                # [B, T, hidden]
         codes, scale, _ = self._norm(x, self._residual_scale(x), self._final_norm, "int8")
@@ -190,10 +204,13 @@ class ExactDecoder(Decoder):
                       self._v[i, :, :, :end], self._v_scale[i, :, :, :end],
                       visible(start, x.shape[1], self.window), self._widths)
 
-    def _norm(self, x: Ints, scale: Floats, norm: FixedNorm,
+    def _norm(self, x: Ints, scale: Floats, norm: FixedNorm | None,
               fmt: str) -> tuple[Codes, Floats, Ints]:
-        """Fused RMSNorm and quantiser: codes, their scale, and the gained words behind them."""
-        y, unit = rms_norm(x, scale, norm)
+        """Fused RMSNorm and quantiser: codes, their scale, and the gained words behind them.
+
+        Without a norm the words are quantised as they are.
+        """
+        y, unit = (x, scale) if norm is None else rms_norm(x, scale, norm)
         return *quantize(y, unit, fmt), y
 
     def _top_k(self, codes: Codes, y: Ints) -> NDArray[np.bool_]:

@@ -77,7 +77,7 @@ class ReferenceDecoder(Decoder):
             keys[:, :, self.position:end] = k.swapaxes(1, 2)
             values[:, :, self.position:end] = v.swapaxes(1, 2)
             mixed = attend_float(q, keys[:, :, :end], values[:, :, :end], mask)  # [B, T, H * n]
-            normed = rms_norm_float(mixed, layer.gains["attn_sub_norm"], eps)
+            normed = _sub_norm(mixed, layer.gains.get("attn_sub_norm"), eps)
             codes, scale = quantize_float(normed, numerics.wo_format)
             key = np.abs(normed if numerics.topk_key == "value" else codes.astype(np.float64))
             kept = top_k_mask(key, numerics.topk_keep, numerics.topk_block)
@@ -86,7 +86,7 @@ class ReferenceDecoder(Decoder):
             normed = rms_norm_float(x, layer.gains["ffn_norm"], eps)     # [B, T, hidden]
             codes, scale = quantize_float(normed, numerics.act_format)
             gate, up = linear("gate", codes, scale), linear("up", codes, scale)  # [B, T, ffn]
-            normed = rms_norm_float(relu2_glu_float(gate, up), layer.gains["ffn_sub_norm"], eps)
+            normed = _sub_norm(relu2_glu_float(gate, up), layer.gains.get("ffn_sub_norm"), eps)
             codes, scale = quantize_float(normed, "int8")                # [B, T, ffn]
             x = x + linear("down", codes, scale)                         # [B, T, hidden]
         normed = rms_norm_float(x, self.weights.final_gain, eps)
@@ -94,6 +94,11 @@ class ReferenceDecoder(Decoder):
         self.logit_scale = np.ones((batch, count))
         return _linear("head", codes, scale, self.weights.embedding,
                        self.weights.embedding_scale, capture)            # [B, T, vocab]
+
+
+def _sub_norm(x: Floats, gain: Floats | None, eps: float) -> Floats:
+    """RMSNorm ahead of Wo or Wdown, of a model that has it."""
+    return x if gain is None else rms_norm_float(x, gain, eps)
 
 
 def _linear(name: str, codes: Codes, scale: Floats, matrix: Codes, alpha: float,

@@ -10,13 +10,18 @@ from golden_model.arrays import Codes, Floats
 from golden_model.config import WORD_BITS, ModelShape, Numerics
 from golden_model.formats import THREE_TRITS_PEAK
 
-__all__ = ["DecoderWeights", "LayerWeights", "TernaryMatrix", "gain_widths", "random_weights"]
+__all__ = ["SUB_NORMS", "DecoderWeights", "LayerWeights", "TernaryMatrix", "gain_widths",
+           "random_weights"]
+
+SUB_NORMS = ("attn_sub_norm", "ffn_sub_norm")
+"""Norms ahead of Wo and Wdown: a model has both in each layer, or none at all."""
 
 
-def gain_widths(shape: ModelShape) -> dict[str, int]:
-    """Length of each of a layer's gain vectors."""
-    return {"input_norm": shape.hidden, "attn_sub_norm": shape.q_dim, "ffn_norm": shape.hidden,
-            "ffn_sub_norm": shape.ffn}
+def gain_widths(shape: ModelShape, sub_norms: bool = True) -> dict[str, int]:
+    """Length of each of a layer's gain vectors, with or without sub-norms."""
+    widths = {"input_norm": shape.hidden, "attn_sub_norm": shape.q_dim, "ffn_norm": shape.hidden,
+              "ffn_sub_norm": shape.ffn}
+    return {norm: width for norm, width in widths.items() if sub_norms or norm not in SUB_NORMS}
 
 
 def _check_codes(name: str, codes: Codes, peak: int) -> None:
@@ -54,7 +59,7 @@ class TernaryMatrix:
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """One layer: `matrices` by projection name, `gains` by norm name."""
+    """One layer: `matrices` by projection name, `gains` by norm name (`gain_widths`)."""
 
     matrices: dict[str, TernaryMatrix]
     gains: dict[str, Floats]
@@ -103,8 +108,13 @@ class DecoderWeights:
         for i, layer in enumerate(self.layers):
             self._check_layer(f"layers.{i}", layer)
 
+    @property
+    def sub_norms(self) -> bool:
+        """Whether norms stand ahead of Wo and Wdown; no accelerator does without."""
+        return any(norm in self.layers[0].gains for norm in SUB_NORMS)
+
     def _check_layer(self, name: str, layer: LayerWeights) -> None:
-        widths = gain_widths(self.shape)
+        widths = gain_widths(self.shape, self.sub_norms)
         for kind, found, wanted in (("matrices", layer.matrices, self.shape.projections),
                                     ("gains", layer.gains, widths)):
             if set(found) != set(wanted):
@@ -118,7 +128,8 @@ class DecoderWeights:
             _check_gain(f"{name}.{part}", layer.gains[part], length)
 
 
-def random_weights(shape: ModelShape, numerics: Numerics, seed: int) -> DecoderWeights:
+def random_weights(shape: ModelShape, numerics: Numerics, seed: int,
+                   sub_norms: bool = True) -> DecoderWeights:
     """Make an untrained model: a third of the trits zero, unit-sized outputs, gains around 1."""
     rng = np.random.default_rng(seed)
 
@@ -131,7 +142,7 @@ def random_weights(shape: ModelShape, numerics: Numerics, seed: int) -> DecoderW
 
     layers = tuple(
         LayerWeights(matrices={p: matrix(m, k) for p, (m, k) in shape.projections.items()},
-                     gains={g: gain(n) for g, n in gain_widths(shape).items()})
+                     gains={g: gain(n) for g, n in gain_widths(shape, sub_norms).items()})
         for _ in range(shape.layers))
     codes = np.clip(np.rint(rng.normal(0, 5, (shape.vocab, shape.hidden))), -13, 13)
     return DecoderWeights(shape=shape, numerics=numerics, residual_frac=16,

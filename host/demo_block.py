@@ -23,6 +23,7 @@ from golden_model.ffn_config import GatedFfnConfig
 from golden_model.quant.activations import PEAK
 from golden_model.sparse_config import MaskedLinearConfig
 from golden_model.weights import DecoderWeights
+from host.compile.fit import check_norms
 from host.demo import LayerRow, Product, dense_product, layer_runs, predict, summarize
 from host.errors import CheckFailedError, UserError
 from sim.block_jobs import BlockJobs, UnitResult, run_block
@@ -63,6 +64,7 @@ def engines(config: AcceleratorConfig,
     shape, numerics, units = weights.shape, weights.numerics, config.units
     if units is None:
         raise UserError(f"preset {config.name} is an array alone: add --dense")
+    check_norms(weights)
     for field, limit, size in (("max_hidden", units.max_hidden, max(shape.hidden, shape.q_dim)),
                                ("max_ffn", units.max_ffn, shape.ffn)):
         if size > limit:

@@ -17,12 +17,17 @@ from safetensors.numpy import load, save
 
 from golden_model import formats
 from golden_model.config import ModelShape, Numerics
-from golden_model.weights import DecoderWeights, LayerWeights, TernaryMatrix
+from golden_model.weights import (
+    SUB_NORMS,
+    DecoderWeights,
+    LayerWeights,
+    TernaryMatrix,
+    gain_widths,
+)
 
 __all__ = ["FORMAT", "ModelFileError", "load_model", "save_model"]
 
 FORMAT = "tritforge-model-1"
-GAINS = ("input_norm", "attn_sub_norm", "ffn_norm", "ffn_sub_norm")
 MAX_FILE_BYTES = 4 << 30
 MAX_HEADER_BYTES = 16 << 20
 
@@ -119,7 +124,8 @@ def _decode(raw: bytes) -> DecoderWeights:
         tensors = _Tensors(load(raw))
     except (SafetensorError, ValueError, KeyError, OverflowError) as error:
         raise ModelFileError(f"not a sound safetensors file: {error}") from error
-    widths = dict(zip(GAINS, (shape.hidden, shape.q_dim, shape.hidden, shape.ffn), strict=True))
+    widths = gain_widths(shape, any(name.split(".")[-2] in SUB_NORMS for name in tensors.left
+                                    if name.endswith(".gain")))
     layers = tuple(
         LayerWeights(
             matrices={p: TernaryMatrix(trits=tensors.trits(f"layers.{i}.{p}.trits", m, k),

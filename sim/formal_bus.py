@@ -17,6 +17,8 @@ CONFIG = AxiReadConfig(data_bits=64, address_bits=13, max_burst=4, outstanding=2
                        max_beats=7)
 TINY = AxiReadConfig(data_bits=64, address_bits=13, max_burst=2, outstanding=2, buffer_beats=4,
                      max_beats=3)
+SMALLEST = AxiReadConfig(data_bits=64, address_bits=13, max_burst=2, outstanding=2, buffer_beats=2,
+                         max_beats=3)
 SLAVE = ControlSlaveConfig(address_bits=4)
 PAGE_BEATS = 4096 // CONFIG.beat_bytes
 
@@ -48,14 +50,14 @@ def counted(p, name, more, fewer, clear=None):
     return count
 
 
-def master(p, config):
+def master(p, config, stops=True):
     """Return a read master in front of a memory of any kind, and the bursts that this owes."""
     p.m.submodules.dut = dut = axi_read.AxiRead(config)
     bus = dut.m_axi
     offer(p, dut.i, "i")
     p.assume(~dut.i.valid | (dut.i.p.beats != 0))
     accept(p, dut.o, "o")
-    for name in ("stop", "abandon", "clear"):
+    for name in ("stop", "abandon", "clear") if stops else ("clear",):
         pulse(p, getattr(dut, name), name)
     pulse(p, bus.arready, "arready")
     answer = (bus.rid, bus.rresp, bus.rlast)
@@ -105,6 +107,46 @@ def reserving(p):
     p.m.d.comb += beats.eq(before + Mux(fresh, bus.arlen + 1, 0))
     p.m.d.sync += before.eq(Mux(dut.draining, 0, beats - (dut.o.valid & dut.o.ready)))
     p.check("room", dut.draining | (beats <= TINY.buffer_beats))
+
+
+def answering(p):
+    """Each command gives as many beats as it asked for, in order, and nothing waits for ever."""
+    dut, owed = master(p, SMALLEST, stops=False)
+    bus = dut.m_axi
+    p.m.d.comb += bus.rdata.eq(p.anything(SMALLEST.data_bits, "rdata"))
+    asks, given = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
+    due = Signal(3)  # beats of all commands
+    p.assume(~dut.i.valid | (due <= 4))
+    p.m.d.sync += due.eq(due + Mux(asks, dut.i.p.beats, 0) - given)
+    p.check("none too many", ~dut.o.valid | (due != 0))
+    still = Signal(3)
+    p.m.d.sync += still.eq(Mux((due == 0) | dut.o.valid | bus.arvalid | (owed != 0), 0, still + 1))
+    p.check("goes on", still <= SMALLEST.request_latency + 1)
+
+    # Of all commands any one: its last beat is marked as such, and no other of its beats.
+    ahead, left, marked = Signal(3), Signal(2), Signal()
+    with p.m.If(asks & ~marked & p.anything(1, "mark")):
+        p.m.d.sync += [marked.eq(1), ahead.eq(due - given), left.eq(dut.i.p.beats)]
+    with p.m.If(marked & given):
+        with p.m.If(ahead != 0):
+            p.m.d.sync += ahead.eq(ahead - 1)
+        with p.m.Else():
+            p.m.d.sync += [left.eq(left - 1), marked.eq(left != 1)]
+    p.check("last", ~(marked & (ahead == 0) & dut.o.valid) | (dut.o.p.last == (left == 1)))
+
+
+def failing(p):
+    """Errors of the memory are told, and stay until they are cleared."""
+    dut, _ = master(p, TINY)
+    bus = dut.m_axi
+    error = Value.cast(dut.error)
+    past, there = p.before(error, "error")
+    cleared, _ = p.before(dut.clear, "cleared")
+    p.check("errors stay", ~there | cleared | ((past & ~error) == 0))
+    for name, code in (("slave", axi_read.SLAVE_ERROR), ("decode", axi_read.DECODE_ERROR)):
+        came, _ = p.before(bus.rvalid & bus.rready & (bus.rid == bus.arid) & (bus.rresp == code),
+                           f"came_{name}")
+        p.check("errors are told", ~came | dut.error[name])
 
 
 def behind(p, dut):
@@ -192,6 +234,17 @@ PROOFS = (
         "quiet": (READ, "self.i.ready.eq(~halted & ", "self.i.ready.eq("),
         "nothing stale": (READ, "~bus.arvalid & ~ledger.r_rdy", "~bus.arvalid"),
         "beat stays": (READ, "buffer.r_en.eq(self.o.ready & ~self.draining)", "buffer.r_en.eq(1)"),
+    }),
+    Proof(name="AXI4 read master's beats", design=answering, apart=True, bugs={
+        "none too many": (READ, "store.eq(filling | (expected & ~dropping))",
+                          "store.eq(filling | expected)"),
+        "goes on": (READ, "m.d.sync += [filling.eq(bus.rlast), dropping.eq(~bus.rlast)]",
+                    "m.d.sync += dropping.eq(~bus.rlast)"),
+        "last": (READ, "depth=max(config.buffer_beats, 3)", "depth=config.buffer_beats"),
+    }),
+    Proof(name="AXI4 read master's errors", design=failing, bugs={
+        "errors stay": (READ, "Mux(self.clear, 0, error) | causes", "causes"),
+        "errors are told": (READ, "(bus.rresp == DECODE_ERROR)", "(bus.rresp == 1)"),
     }),
     Proof(name="AXI4-Lite slave", design=lite, bugs={
         "request stays": (LITE, "with m.If(self.o.ready):", "with m.If(1):"),

@@ -8,6 +8,7 @@ import numpy as np
 from golden_model.exact import ExactDecoder
 from golden_model.weights import DecoderWeights
 from host.backends.base import Backend, BackendError, Limits, Logits, SavedState
+from host.backends.compiled import CompiledDecoder, worth_it
 from host.backends.exact_state import pack_state, unpack_state
 from host.backends.sampling import GREEDY, Sampling
 
@@ -100,6 +101,10 @@ class ExactBackend(Backend):
 
 
 class CpuBackend(ExactBackend):
-    """See :class:`golden_model.exact.ExactDecoder`."""
+    """See :class:`golden_model.exact.ExactDecoder`; large products are compiled, with numba."""
 
     name = "cpu"
+
+    def _make(self, weights: DecoderWeights, window: int) -> ExactDecoder:
+        decoder = CompiledDecoder if worth_it(weights) else ExactDecoder
+        return decoder(weights, window=window)

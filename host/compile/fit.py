@@ -5,11 +5,19 @@ from golden_model.decoder_config import DecoderConfig
 from golden_model.weights import DecoderWeights
 from host.errors import UserError
 
-__all__ = ["check_fits"]
+__all__ = ["check_fits", "check_norms"]
+
+
+def check_norms(weights: DecoderWeights) -> None:
+    """Raise `UserError` if a model lacks the norms ahead of Wo and Wdown."""
+    if not weights.sub_norms:
+        raise UserError("the model has no norm ahead of Wo and Wdown, which the hardware always "
+                        "computes; --backend cpu runs it")
 
 
 def check_fits(weights: DecoderWeights, config: DecoderConfig) -> None:
     """Raise `UserError` if a model does not fit a decoder; the message names what and the limit."""
+    check_norms(weights)
     shape, numerics = weights.shape, weights.numerics
     attention = config.attention.attention
     for name, value, limit, most in (

@@ -97,7 +97,8 @@ def _layer(source: Source, index: int, rows: list[MatrixRow]) -> LayerWeights:
         m, k = source.shape.projections[part]
         rows.append(MatrixRow(f"layers.{index}.{part}", m, k, matrix.scale,
                               float(np.mean(matrix.trits == 0))))
-    gains = {norm: source.gain(index, norm) for norm in gain_widths(source.shape)}
+    gains = {norm: source.gain(index, norm) for norm in gain_widths(source.shape,
+                                                                        source.sub_norms)}
     return LayerWeights(matrices=matrices, gains=gains)
 
 
@@ -153,6 +154,9 @@ def import_model(source: Source, scheme: str = "b158", residual_frac: int | None
     final_gain = source.final_gain()
     source.finish()
     notes = list(source.notes)
+    if not source.sub_norms:
+        notes.append("No norm stands ahead of Wo and Wdown: the CPU runs it; the accelerator and "
+                     "the GPU kernels always have one.")
     try:
         weights = DecoderWeights(
             shape=shape, numerics=numerics, residual_frac=residual_frac or 0, embedding=codes,

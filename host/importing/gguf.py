@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from golden_model.arrays import Codes, Floats
 from golden_model.checkpoints import I2_S_BLOCK, unpack_i2_s, unpack_tq1_0, unpack_tq2_0
 from golden_model.config import ModelShape
-from golden_model.weights import TernaryMatrix, gain_widths
+from golden_model.weights import SUB_NORMS, TernaryMatrix, gain_widths
 from host.errors import UserError
 from host.importing.files import Entry, shown
 from host.importing.gguf_reader import Gguf, read_gguf
@@ -68,6 +68,12 @@ class GgufSource(Source):
             raise entry.file.wrong(f"tensor {shown(name)} has block scales from {used.min():g} to "
                                    f"{used.max():g}; a packed matrix has one")
         return trits, float(used[0])
+
+    @property
+    def sub_norms(self) -> bool:
+        """Whether any layer has a norm ahead of Wo or Wdown."""
+        ends = tuple(f".{GAINS[norm]}.weight" for norm in SUB_NORMS)
+        return any(name.endswith(ends) for name in self.tensors.entries)
 
     def gain(self, layer: int, norm: str) -> Floats:
         """RMSNorm gain of a layer by its name."""

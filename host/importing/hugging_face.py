@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from golden_model.arrays import Floats
 from golden_model.checkpoints import unpack_hf
 from golden_model.config import ModelShape
-from golden_model.weights import TernaryMatrix, gain_widths
+from golden_model.weights import SUB_NORMS, TernaryMatrix, gain_widths
 from host.errors import UserError
 from host.importing.files import Tensors, read_small, shown
 from host.importing.safetensors_reader import parse_json, read_safetensors, read_sharded
@@ -45,6 +45,12 @@ class HuggingFace(Source):
     """See :func:`open_hugging_face`."""
 
     scale: str = "multiply"
+
+    @property
+    def sub_norms(self) -> bool:
+        """Whether any layer has a norm ahead of Wo or Wdown."""
+        ends = tuple(f".{spelling}.weight" for norm in SUB_NORMS for spelling in GAINS[norm])
+        return any(name.endswith(ends) for name in self.tensors.entries)
 
     def matrix(self, layer: int, part: str) -> TernaryMatrix:
         """Ternary matrix of a layer by the name of its projection."""
@@ -83,8 +89,8 @@ class HuggingFace(Source):
         found = [name for name in names if name in self.tensors]
         if not found and norm in PLACES:
             raise self.tensors.wrong(
-                f"layer {layer} has no norm ahead of {PLACES[norm]} ({' or '.join(names)}), and "
-                "what the accelerator computes always has one")
+                f"layer {layer} has no norm ahead of {PLACES[norm]} ({' or '.join(names)}), "
+                "though others have it")
         name = found[0] if found else names[0]
         width = gain_widths(self.shape)[norm]
         return self.tensors.floats(name, (width,)).astype(np.float64)

@@ -38,6 +38,11 @@ class Source(ABC):
     def matrix(self, layer: int, part: str) -> TernaryMatrix:
         """Ternary matrix of a layer by the name of its projection."""
 
+    @property
+    @abstractmethod
+    def sub_norms(self) -> bool:
+        """Whether any layer has a norm ahead of Wo or Wdown."""
+
     @abstractmethod
     def gain(self, layer: int, norm: str) -> Floats:
         """RMSNorm gain of a layer by its name."""

@@ -183,8 +183,10 @@ class AxiRead(wiring.Component):
     def receive(self, m, ledger, promise):
         """Put beats into the buffer, as many as each burst has."""
         config, bus = self.config, self.m_axi
+        # One of two places has no room for the second of two beats that come right after each other.
         m.submodules.buffer = buffer = ResetInserter(self.draining)(
-            fifo.SyncFIFOBuffered(width=beat_layout(config).size, depth=config.buffer_beats))
+            fifo.SyncFIFOBuffered(width=beat_layout(config).size,
+                                  depth=max(config.buffer_beats, 3)))
         head = Signal(promise)
         position = Signal(range(config.max_burst))
         # A burst that ended early is filled up; of one that is late the rest is dropped.

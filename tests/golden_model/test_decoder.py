@@ -19,7 +19,8 @@ TOKENS = np.random.default_rng(5).integers(0, 41, (3, 40))
 SWITCHES = [{}, {"act_format": "int8"}, {"act_format": "fp4"}, {"kv_bits": 4}, {"q_bits": 4},
             {"act_format": "fp4", "wo_format": "fp4", "topk_keep": (1, 1)}, {"p_bits": 12},
             {"kv_bits": 16, "bos_bits": 16, "q_bits": 16}, {"bos_bits": 8}, {"topk_block": 32},
-            {"topk_key": "value"}, {"kv_code": "symmetric"}, {"topk_keep": (0, 1)}]
+            {"topk_key": "value"}, {"kv_code": "symmetric"}, {"kv_code": "minmax"},
+            {"topk_keep": (0, 1)}]
 
 
 def decoder(make=ExactDecoder, window=None, shape=SHAPE, seed=2, **switches):
@@ -121,16 +122,20 @@ def test_first_products_are_close_to_the_reference(switches):
         assert sqnr_db(a.sums * a.out_scale[..., None], b.sums * b.out_scale[..., None]) > 35
 
 
-@pytest.mark.parametrize(("switches", "bound"), [
+SMOOTH = {"act_format": "int8", "kv_bits": 16, "bos_bits": 16, "q_bits": 16, "topk_keep": (1, 1),
+          "p_bits": 12}
+
+
+@pytest.mark.parametrize(("switches", "sub_norms", "bound"), [
     # Without coarse steps in between, the two stay together; every 4-bit or 3-bit code that sits
     # on an edge may fall to either side, and an untrained model amplifies that.
-    ({"act_format": "int8", "kv_bits": 16, "bos_bits": 16, "q_bits": 16, "topk_keep": (1, 1),
-      "p_bits": 12}, 28), ({"act_format": "int8"}, 11), ({}, 8), ({"kv_bits": 4}, 8),
+    (SMOOTH, True, 28), (SMOOTH, False, 28), ({"act_format": "int8"}, True, 11), ({}, True, 8),
+    ({"kv_bits": 4}, True, 8),
 ])
-def test_whole_model_logits_are_close_to_the_reference(switches, bound):
-    exact = decoder(**switches)
-    logits = exact.forward(TOKENS) * exact.logit_scale[..., None]
-    assert sqnr_db(decoder(ReferenceDecoder, **switches).forward(TOKENS), logits) > bound
+def test_whole_model_logits_are_close_to_the_reference(switches, sub_norms, bound):
+    weights = random_weights(SHAPE, Numerics(**switches), 2, sub_norms)
+    exact, wanted = ExactDecoder(weights), ReferenceDecoder(weights).forward(TOKENS)
+    assert sqnr_db(wanted, exact.forward(TOKENS) * exact.logit_scale[..., None]) > bound
 
 
 def test_bound_notices_another_format():
@@ -171,7 +176,7 @@ def test_other_refusals():
     with pytest.raises(ValueError, match=r"window must lie in 2..4096, not 1"):
         decoder(window=1)
     with pytest.raises(ValueError, match="kv_code must be midrise or symmetric"):
-        decoder(kv_code="minmax")
+        decoder(kv_code="minmax", kv_bits=8, bos_bits=8)
     assert decoder(ReferenceDecoder, kv_code="minmax").forward(TOKENS).shape == (3, 40, 41)
 
 

@@ -50,6 +50,8 @@ def trits(*shape, value=0):
     (lambda: with_layer({"wz": TernaryMatrix(trits=trits(6, 6), scale=1.0)}), "layers.0.matrices"),
     (lambda: with_layer(gains={"ffn_norm": np.ones(3)}), "layers.0.ffn_norm must have 6"),
     (lambda: with_layer(gains={"other": np.ones(3)}), "layers.0.gains"),
+    (lambda: replace(WEIGHTS, layers=(WEIGHTS.layers[0], random_weights(
+        WEIGHTS.shape, WEIGHTS.numerics, 1, sub_norms=False).layers[1])), "layers.1.gains"),
 ])
 def test_refusals_name_what_is_wrong(make, message):
     with pytest.raises(ValueError, match=message):

@@ -47,6 +47,8 @@ def misfit(weights: DecoderWeights, window: int) -> str | None:
         return f"it takes windows of 2 to {MAX_ROWS} tokens, not {window}"
     if shape.head_dim > MOST_HEAD_DIM:
         return f"it takes heads of {MOST_HEAD_DIM} elements, the model has {shape.head_dim}"
+    if not weights.sub_norms:
+        return "it takes models with a norm ahead of Wo and Wdown; this one has none"
     longest = max(shape.hidden, shape.ffn, shape.q_dim)
     if longest > MOST_ELEMENTS:
         return f"it takes vectors of {MOST_ELEMENTS} elements, the model has {longest}"

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden_model.config import Numerics
 from golden_model.exact import ExactDecoder
-from golden_model.weights import DecoderWeights, LayerWeights, TernaryMatrix
+from golden_model.presets import preset
+from golden_model.weights import DecoderWeights, LayerWeights, TernaryMatrix, random_weights
+from host.compile.fit import check_fits
 from host.errors import UserError
+from host.gpu.token.launches import misfit
 from host.importing.build import import_model, open_source, write_model
 from host.model_file import load_model
 from tests.host.importing import writers
@@ -257,3 +261,29 @@ def test_the_command(tmp_path, tritforge):
         run = tritforge("import", "ä m", *wrong)
         assert run.code == 2, wrong
         assert words in run.err
+
+
+@pytest.mark.parametrize("layout", ["hf", "gguf"])
+def test_a_model_without_sub_norms(tmp_path, layout):
+    """It is read, runs on the CPU, and everything else says why it does not."""
+    shape = SHAPE if layout == "hf" else WIDE
+    weights = random_weights(shape, Numerics(), 3, sub_norms=False)
+    if layout == "hf":
+        path = writers.write_hf(tmp_path / "m", entries_of(weights), config_of(SHAPE))
+    else:
+        path = tmp_path / "m.gguf"
+        path.write_bytes(writers.gguf_bytes(*writers.gguf_of(weights, "TQ2_0")))
+    found = brought_in(path)
+    assert set(found.weights.layers[0].gains) == {"input_norm", "ffn_norm"}
+    assert any("No norm stands ahead of Wo" in note for note in found.notes)
+    if layout == "hf":
+        assert_same(found, weights)
+    written = tmp_path / "packed.safetensors"
+    write_model(written, found.weights)
+    again = load_model(written)
+    assert not again.sub_norms
+    assert np.array_equal(logits(again)[0], logits(found.weights)[0])
+    assert not np.array_equal(logits(again)[0], logits(model(shape))[0])
+    with pytest.raises(UserError, match="no norm ahead of Wo and Wdown"):
+        check_fits(again, preset("tiny").decoder)
+    assert "norm ahead of Wo and Wdown" in misfit(again, shape.context)

@@ -17,6 +17,8 @@ SMALL = AxiReadConfig(data_bits=64, address_bits=16, max_burst=4, outstanding=3,
 CONFIGS = [SMALL,
            AxiReadConfig(data_bits=64, address_bits=20, max_burst=1, outstanding=1,
                          buffer_beats=2, max_beats=50),
+           AxiReadConfig(data_bits=64, address_bits=16, max_burst=2, outstanding=2,
+                         buffer_beats=2, max_beats=50),
            AxiReadConfig(data_bits=128, address_bits=32, max_burst=16, outstanding=2,
                          buffer_beats=16, id_bits=3),
            AxiReadConfig(data_bits=512, address_bits=40, max_burst=64, buffer_beats=100)]
