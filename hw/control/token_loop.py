@@ -27,8 +27,11 @@ def run_layout():
 
 
 def work_layout(config: TokenLoopConfig):
-    """Payload of ``o_work``: a token to read, and whether nobody wants its successor."""
-    return data.StructLayout({"token": 24, "slot": range(max(config.slots, 2)),
+    """Payload of ``o_work``: a token to read, or several; whether nobody wants its successor."""
+    batch = config.cache.batch
+    tokens = {"token": 24} if batch == 1 else {"tokens": data.ArrayLayout(24, batch),
+                                               "count": range(batch + 1)}
+    return data.StructLayout({**tokens, "slot": range(max(config.slots, 2)),
                               "position": POSITION_BITS, "skip_head": 1})
 
 
