@@ -203,6 +203,16 @@ class DecoderConfig:
         }
 
     @property
+    def chunk_bits(self) -> int:
+        """Bits of memory that a batch takes: `stores`, residual streams and positions past one."""
+        if self.array.batch == 1:
+            return 0
+        residual, turns = self.residual, self.rotations
+        return (sum(store.memory_bits for store in self.stores.values())
+                + (residual.depth - residual.max_beats) * residual.lanes * WORD_BITS
+                + (turns.depth - turns.max_words) * turns.word_bits)
+
+    @property
     def embedding_row(self) -> EmbeddingRowConfig:
         """One row of the embedding."""
         return EmbeddingRowConfig(port=self.port, rows=self.array.rows, width=self.array.lanes,

@@ -10,7 +10,7 @@ from golden_model.cycles.vectors import ACCEPT, COMMAND, Norm, add, beats, norm
 from golden_model.decoder_config import DecoderConfig
 from golden_model.ffn.gate_up import GateUpCycles, GateUpOffers
 from golden_model.ffn.stages import Pipeline
-from golden_model.sparse.masked_linear_cycles import MaskedLinearCycles
+from golden_model.sparse.masked_linear_cycles import MaskedLinearCycles, RequestWay
 
 __all__ = ["Product", "feed_forward", "finish", "output"]
 
@@ -18,7 +18,8 @@ __all__ = ["Product", "feed_forward", "finish", "output"]
 def columns(config: DecoderConfig) -> MaskedLinearCycles:
     """Return the path of masked columns at rest."""
     return MaskedLinearCycles(config.masked_linear, config.unit,
-                              config.column_address.latency + image_latency(config))
+                              config.column_address.latency + image_latency(config),
+                              RequestWay(image_latency(config)))
 
 
 def finish(config: DecoderConfig, counts: Sequence[int], hidden: int, command: int,

@@ -14,8 +14,9 @@ class ChunkLoop(TokenLoop):
 
     Up to ``config.cache.batch`` tokens of a prompt are taken from the queue, each looked at as it
     comes, then read at once.  One that is outside the vocabulary, or past the context, ends the
-    start; those of its chunk that are ahead of it are read first.  A token that was generated is a
-    chunk of its own.  :func:`golden_model.control.chunk_loop.ready_cycles` has the cycles.
+    start with its error, when those of its chunk that are ahead of it were read.  A token that was
+    generated is a chunk of its own.  :func:`golden_model.control.chunk_loop.ready_cycles` has the
+    cycles.
 
     Members
     -------
@@ -55,12 +56,13 @@ class ChunkLoop(TokenLoop):
             beyond = sequences.position + count >= self.header.context
             m.d.sync += got.eq(0)
             with m.If(outside | beyond):
-                m.d.comb += [self.errors.token_range.eq(outside),
-                             self.errors.kv_capacity.eq(~outside)]
                 m.next = "END"
-                with m.If(count != 0):
+                with m.If(count != 0):   # it is looked at again when those ahead were read
                     m.d.sync += [broken.eq(1), skip.eq(1)]
                     m.next = "WORK"
+                with m.Else():
+                    m.d.comb += [self.errors.token_range.eq(outside),
+                                 self.errors.kv_capacity.eq(~outside)]
             with m.Else():
                 m.d.sync += [tokens[count].eq(token), count.eq(count + 1)]
                 m.next = "NEXT"
@@ -73,8 +75,10 @@ class ChunkLoop(TokenLoop):
         def after():
             m.d.sync += [count.eq(0), broken.eq(0)]
             m.next = "NEXT"
-            with m.If(self.fault | broken):
+            with m.If(self.fault):
                 m.next = "END"
+            with m.Elif(broken):
+                m.next = "LOOK"
             with m.Elif(got):
                 m.next = "GIVE"
 
