@@ -40,8 +40,9 @@ WRITTEN = 4
 def read_prompt(backend: SimBackend, weights: DecoderWeights, tokens: Sequence[int],
                 written: int = WRITTEN) -> dict[str, Any]:
     """Read all tokens but the last in one start, then generate behind that."""
-    config, system = backend.config, backend.system
+    config = backend.config
     backend.load(weights, config.window)
+    system = backend.system
     backend.driver.registers.write("control", clear_counters=1)
     system.tokens()
     prompt = list(tokens[:-1])

@@ -163,8 +163,10 @@ class TokenLoop(wiring.Component):
         facts = self.header
         m.d.comb += [getattr(self.o_control.p, name).eq(facts[name])
                      for name in ("slots", "streams", "words", "window")]
-        m.d.comb += [self.o_control.p.slot.eq(run.slot),
-                     self.o_control.p.length.eq(length)]
+        rest = self.o_control.p.length
+        if self.config.cache.batch > 1:   # never a move, in one assignment, as for all constants
+            rest = Cat(rest, self.o_control.p.move)
+        m.d.comb += [self.o_control.p.slot.eq(run.slot), rest.eq(length)]
         return m
 
     def prepare(self, m, sequences, kind, run, configured):

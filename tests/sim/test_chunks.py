@@ -8,8 +8,11 @@ import pytest
 
 from golden_model.control.chunk_loop import chunk_sizes, ready_cycles
 from golden_model.control.token_loop import Start
+from host import tools
 from host.registers import DeviceError
 from host.token_cycles import TokenCycles
+from hw.accelerator import Accelerator
+from hw.emit import emit_verilog, lint_waivers
 from tests.hw.whole import SHAPE, WEIGHTS, WINDOW, configuration, image_of, opened, prompt
 
 pytestmark = [pytest.mark.cocotb, pytest.mark.slow]
@@ -144,3 +147,11 @@ def test_a_soft_reset_within_a_chunk_recovers(fresh):
         judge.soft_reset()
         assert driver.position() == 0
         run(driver, judge, Start(prompt=prompt(4), generate=2))
+
+
+def test_its_verilog_raises_no_warning(tmp_path):
+    (tmp_path / "waivers.vlt").write_text(lint_waivers(), encoding="utf-8")
+    (tmp_path / "top.v").write_text(emit_verilog(Accelerator(CONFIG), "top"), encoding="utf-8")
+    done = tools.run(["verilator", "--lint-only", "-Wall", "waivers.vlt", "top.v", "--top-module",
+                      "top"], cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
