@@ -120,8 +120,8 @@ class AcceleratorConfig:
         array, hint = self.array, "; or leave the units out by units = false"
         _require(array.rows in _LANES, f"array.rows must be one of {', '.join(map(str, _LANES))} "
                  f"beside units, not {array.rows}{hint}")
-        _require(array.batch == 1, "array.batch must be 1 beside units, which take one token at a "
-                 f"time, not {array.batch}{hint}")
+        _require(array.batch == 1 or self.system is not None, "array.batch must be 1 beside units "
+                 f"without a system, which take one token at a time, not {array.batch}{hint}")
         for name, width in (("array.lanes", array.lanes), ("units.up_width", units.up_width)):
             _require(width % units.lanes == 0, f"{name} must be a multiple of units.lanes "
                      f"({units.lanes}), not {width}{hint}")
@@ -142,7 +142,7 @@ class AcceleratorConfig:
 
     @property
     def gated_ffn(self) -> GatedFfnConfig:
-        """Configuration of the gated feed-forward block.
+        """Configuration of the gated feed-forward block, which by itself takes one token.
 
         Raises
         ------
@@ -151,9 +151,10 @@ class AcceleratorConfig:
         """
         units = self._units
         return GatedFfnConfig(
-            array=dataclasses.replace(self.array, max_k=units.max_hidden), lanes=units.lanes,
-            max_ffn=units.max_ffn, up_width=units.up_width, down_width=units.down_width,
-            up_bits=5 if self.numerics.act_format == "fp4" else 4, form=units.form)
+            array=dataclasses.replace(self.array, max_k=units.max_hidden, batch=1),
+            lanes=units.lanes, max_ffn=units.max_ffn, up_width=units.up_width,
+            down_width=units.down_width, form=units.form,
+            up_bits=5 if self.numerics.act_format == "fp4" else 4)
 
     @property
     def masked_linear(self) -> MaskedLinearConfig:
@@ -210,7 +211,8 @@ class AcceleratorConfig:
         return CachedAttentionConfig(attention=attention, grouped=grouped, cache=KvCacheConfig(
             lanes=system.head_lanes, rows=most * (self.window - 1), sinks=most,
             row_words=system.head_words, window=self.window, slots=system.slots,
-            kv_bits=numerics.kv_bits, bos_bits=numerics.bos_bits, secded=system.secded))
+            kv_bits=numerics.kv_bits, bos_bits=numerics.bos_bits, secded=system.secded,
+            batch=self.array.batch))
 
     @property
     def decoder(self) -> DecoderConfig:

@@ -105,6 +105,7 @@ def estimate(config: AcceleratorConfig) -> Estimate:
         bits += _units_bits(config)
     if config.units is not None and config.system is not None:
         luts += family.units * _attention_luts(config)
+        bits += config.decoder.chunk_bits
     return Estimate(luts=round(luts), lut_kind=family.lut, memory_bits=bits)
 
 
@@ -157,6 +158,7 @@ def _system_problems(config: AcceleratorConfig, others: int) -> list[tuple[str, 
         return [("window", f"window = {config.window} is too much for {target.name}: {error}")]
     beat = config.decoder.port.beat_bits
     image = system.depth * beat if system.memory == "block" else 0
+    hint = ", or lower array.batch" if config.array.batch > 1 else ""
     left = target.memory_bits - cache.memory_bits - others
     if image <= left:
         return []
@@ -164,5 +166,5 @@ def _system_problems(config: AcceleratorConfig, others: int) -> list[tuple[str, 
                f"{image:,} bits of block RAM, beside the KV cache ({cache.memory_bits:,}) and what "
                f"else is there ({others:,}) {max(left, 0):,} are left; lower it to "
                f"{max(left, 0) // beat:,}, or lower the window, or put the image behind a bus by "
-               "system.memory = axi, or leave the system out by system = false")
+               f"system.memory = axi, or leave the system out by system = false{hint}")
     return [("system.depth", problem)]

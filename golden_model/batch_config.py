@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from golden_model.config import MAX_BATCH, _at_least, _require
 from golden_model.sparse_config import RowGatherConfig, SparseProductConfig
 
-__all__ = ["BatchGatherConfig", "BatchProductConfig", "ChannelUnionConfig", "MAX_WORDS"]
+__all__ = ["BatchGatherConfig", "BatchProductConfig", "ChannelUnionConfig", "MAX_WORDS",
+           "TokenStoreConfig"]
 
 MAX_WORDS = 1 << 20
 """Most words of a memory that holds what belongs to each token."""
@@ -70,3 +71,30 @@ class ChannelUnionConfig:
     def latency(self) -> int:
         """Cycles from the last vector's end marker on ``i`` to the first channel on ``o``."""
         return 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenStoreConfig:
+    """Geometry of what keeps a vector of each of up to `batch` tokens."""
+
+    bits: int
+    """Bits of a word."""
+    max_words: int
+    """Longest vector."""
+    batch: int = 2
+    interleaved: bool = False
+    """Whether words come token by token, or vector by vector."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, bits=1, max_words=1)
+        _check_batch(self, self.batch, self.max_words, "max_words")
+
+    @property
+    def depth(self) -> int:
+        """Words of the memory, each token's from a power of two on."""
+        return self.batch << max(1, (self.max_words - 1).bit_length())
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits of the memory."""
+        return self.depth * self.bits

@@ -48,7 +48,7 @@ class CachedAttentionConfig:
     def of(cls, shape: ModelShape, numerics: Numerics, *, lanes: int, queries: int, window: int,
            slots: int = 1, beat: int = 4, abreast: int = 2, digits: int = 3,
            grouped: bool = False, rows_per_stage: int = 3, form: str = "booth",
-           ports: str = "1r1w") -> "CachedAttentionConfig":
+           ports: str = "1r1w", batch: int = 1) -> "CachedAttentionConfig":
         """Geometry that holds `slots` sequences of one model, as `AttentionConfig.of` has it."""
         attention = dataclasses.replace(AttentionConfig.of(
             shape, numerics, lanes=lanes, queries=queries, window=window, abreast=abreast,
@@ -57,7 +57,8 @@ class CachedAttentionConfig:
         return cls(attention=attention, grouped=grouped, cache=KvCacheConfig(
             lanes=lanes, rows=slots * streams * (window - 1), sinks=slots * streams,
             row_words=attention.max_words, window=window, slots=slots,
-            kv_bits=attention.code_bits, bos_bits=attention.bos_bits, ports=ports))
+            kv_bits=attention.code_bits, bos_bits=attention.bos_bits, ports=ports,
+            batch=batch))
 
     @property
     def beat(self) -> int:
@@ -92,6 +93,11 @@ class CachedAttentionConfig:
                                 max_heads=attention.max_heads,
                                 sum_bits=attention.weighted_sum.sum_bits,
                                 rows_per_stage=attention.rows_per_stage, form=attention.form)
+
+    @property
+    def move_latency(self) -> int:
+        """Cycles by which a command begins later whose token is not the one before's."""
+        return 3
 
     @property
     def output_shift(self) -> int:

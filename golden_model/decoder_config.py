@@ -5,8 +5,16 @@ import dataclasses
 from dataclasses import dataclass
 
 from golden_model.arbiter_config import RequestArbiterConfig
+from golden_model.batch_config import TokenStoreConfig
 from golden_model.cached_attention_config import CachedAttentionConfig
-from golden_model.config import ArrayConfig, UnpackerConfig, _at_least, _ceil_div, _require
+from golden_model.config import (
+    WORD_BITS,
+    ArrayConfig,
+    UnpackerConfig,
+    _at_least,
+    _ceil_div,
+    _require,
+)
 from golden_model.control_config import ScaleProductsConfig, SequencerConfig, TokenRunConfig
 from golden_model.ffn_config import CodePackerConfig, GateUpConfig
 from golden_model.head_config import PLANES, EmbeddingRowConfig, PlaneSumConfig
@@ -59,8 +67,8 @@ class DecoderConfig:
                  f"lanes must be a multiple of array.rows, which are even ({rows}), not "
                  f"{self.lanes}")
         _require(beat == self.lanes, f"attention.beat must be lanes ({self.lanes}), not {beat}")
-        _require(self.array.batch == 1, "array.batch must be 1, as a decoder takes one token at a "
-                 f"time, not {self.array.batch}")
+        _require(self.attention.cache.batch == self.array.batch, "attention.cache.batch must be "
+                 f"array.batch ({self.array.batch}), not {self.attention.cache.batch}")
         _require(self.array.max_digits == 2,
                  f"array.digit_bits must be at least 5 for INT8, not {self.array.digit_bits}")
         _require(self.array.lanes % self.lanes == 0,
@@ -68,7 +76,7 @@ class DecoderConfig:
         # Their limits are this configuration's too.
         _ = (self.engine, self.gate_up, self.masked_linear, self.residual, self.rotation,
              self.gains, self.rotations, self.embedding_row, self.plane_sum, self.sampler,
-             self.hub, self.unit)
+             self.hub, self.unit, self.stores)
 
     @property
     def width(self) -> int:
@@ -139,7 +147,8 @@ class DecoderConfig:
     def residual(self) -> ResidualStreamConfig:
         """The residual stream."""
         return ResidualStreamConfig(lanes=self.lanes, max_n=self.max_hidden, width=self.width,
-                                    sum_bits=self.masked_linear.product.sum_bits, form=self.form)
+                                    sum_bits=self.masked_linear.product.sum_bits, form=self.form,
+                                    batch=self.array.batch)
 
     @property
     def array_packer(self) -> CodePackerConfig:
@@ -169,7 +178,39 @@ class DecoderConfig:
     def rotations(self) -> VectorReaderConfig:
         """Cosines and sines of a position."""
         return VectorReaderConfig(port=self.port, word_bits=self.rotation.table_bits,
-                                  max_words=_ceil_div(self.attention.max_n, self.array.rows))
+                                  max_words=_ceil_div(self.attention.max_n, self.array.rows),
+                                  batch=self.array.batch)
+
+    @property
+    def stores(self) -> dict[str, TokenStoreConfig]:
+        """What is kept of each token of a chunk, none if that is one token.
+
+        ``sum_store`` of the array, ``word_store`` of what attention gave, ``code_store`` for the up
+        rows.
+        """
+        batch, heads = self.array.batch, self.attention.joiner
+        if batch == 1:
+            return {}
+        sums = max(self.max_ffn, 3 * heads.max_n)
+        return {
+            "sum_store": TokenStoreConfig(
+                bits=self.gate_up.sum_bits * self.array.rows, batch=batch, interleaved=True,
+                max_words=_ceil_div(sums, self.array.rows)),
+            "word_store": TokenStoreConfig(bits=WORD_BITS * self.lanes, max_words=heads.max_beats,
+                                      batch=batch),
+            "code_store": TokenStoreConfig(bits=self.up_bits * self.width, batch=batch,
+                                         max_words=_ceil_div(self.max_hidden, self.width)),
+        }
+
+    @property
+    def chunk_bits(self) -> int:
+        """Bits of memory that a batch takes: `stores`, residual streams and positions past one."""
+        if self.array.batch == 1:
+            return 0
+        residual, turns = self.residual, self.rotations
+        return (sum(store.memory_bits for store in self.stores.values())
+                + (residual.depth - residual.max_beats) * residual.lanes * WORD_BITS
+                + (turns.depth - turns.max_words) * turns.word_bits)
 
     @property
     def embedding_row(self) -> EmbeddingRowConfig:

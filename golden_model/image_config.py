@@ -138,9 +138,11 @@ class VectorReaderConfig:
     word_bits: int
     max_words: int
     max_passes: int = 255
+    batch: int = 1
+    """Vectors that are kept."""
 
     def __post_init__(self) -> None:
-        _at_least(self, max_passes=1)
+        _at_least(self, max_passes=1, batch=1)
         _ = self.splitter
 
     @property
@@ -148,6 +150,13 @@ class VectorReaderConfig:
         """What cuts beats into words."""
         return SplitterConfig(beat_bits=self.port.beat_bits, word_bits=self.word_bits,
                               max_words=self.max_words)
+
+    @property
+    def depth(self) -> int:
+        """Words of the memory: of several vectors each has whole bits of an address."""
+        if self.batch == 1:
+            return self.max_words
+        return self.batch << self.max_words.bit_length()
 
     @property
     def latency(self) -> int:

@@ -5,9 +5,9 @@ What a model needs (layers, heads, head_dim) is data, given to the cache by its 
 here is what the memories hold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from golden_model.config import _at_least, _ceil_div, _one_of, _require
+from golden_model.config import _LATER, _at_least, _ceil_div, _one_of, _require
 from golden_model.memory_config import SecdedConfig, SramConfig
 
 __all__ = ["BEAT_BITS", "CODE_BITS", "ERRORS", "SCALE_BITS", "KvCacheConfig"]
@@ -62,9 +62,12 @@ class KvCacheConfig:
     """Ports of the memory of codes: with ``1rw`` an appended word costs the reader a cycle."""
     cells: str = "inferred"
     """Kind of memory; ``spram``, which needs ``1rw``, is that of the codes only."""
+    batch: int = field(default=1, metadata=_LATER)
+    """Most tokens of a sequence that are in progress at a time."""
 
     def __post_init__(self) -> None:
-        _at_least(self, lanes=1, rows=1, sinks=1, row_words=1, window=2, slots=1, scrub_interval=1)
+        _at_least(self, lanes=1, rows=1, sinks=1, row_words=1, window=2, slots=1, scrub_interval=1,
+                  batch=1)
         _require(self.lanes <= 1024, f"lanes must be at most 1024, not {self.lanes}")
         _require(self.row_words <= 64, f"row_words must be at most 64, not {self.row_words}")
         _require(self.window <= 4096, f"window must be at most 4096, not {self.window}")

@@ -51,9 +51,11 @@ class ResidualStreamConfig:
     """Bits of a code of the embedding."""
     rows_per_stage: int = 3
     form: str = "booth"
+    batch: int = 1
+    """Tokens whose vectors are kept."""
 
     def __post_init__(self) -> None:
-        _at_least(self, code_bits=2)
+        _at_least(self, code_bits=2, batch=1)
         _require(self.code_bits <= self.sum_bits,
                  f"code_bits must be at most sum_bits ({self.sum_bits}), not {self.code_bits}")
         _ = self.narrower, self.add
@@ -78,7 +80,14 @@ class ResidualStreamConfig:
     @property
     def memory_bits(self) -> int:
         """Bits of the words."""
-        return self.max_beats * self.lanes * WORD_BITS
+        return self.depth * self.lanes * WORD_BITS
+
+    @property
+    def depth(self) -> int:
+        """Beats of the memory: of several tokens each has whole bits of an address."""
+        if self.batch == 1:
+            return self.max_beats
+        return self.batch << max(1, (self.max_beats - 1).bit_length())
 
     @property
     def read_latency(self) -> int:

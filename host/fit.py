@@ -55,9 +55,10 @@ def _limits(weights: DecoderWeights, config: AcceleratorConfig, beats: int) -> l
         raise UserError(f"{config.name} is no whole accelerator")
     cache = config.attention.cache.memory_bits
     on_chip = system.depth * config.decoder.port.beat_bits if system.memory == "block" else 0
+    held = cache + on_chip + config.decoder.chunk_bits
     return [
         Limit("image, beats", beats, system.depth, "system.depth"),
-        Limit("memory, bits", cache + on_chip, config.target.memory_bits,
+        Limit("memory, bits", held, config.target.memory_bits,
               "system.depth, window, target"),
         Limit("hidden", shape.hidden, units.max_hidden, "units.max_hidden"),
         Limit("ffn", shape.ffn, units.max_ffn, "units.max_ffn"),
@@ -87,8 +88,13 @@ def _token(weights: DecoderWeights, config: AcceleratorConfig, image: Image) -> 
         for name in Bounds._fields:
             row[name] += getattr(bound, name)
     whole = bounds(decoder, image.program, facts)
-    cycles = model.token(facts) + config.token_loop.gap - 1
-    return {"cycles_per_token": cycles, "bounds": whole._asdict(), "bound_by": whole.binds,
+    between, batch, prompt = config.token_loop.gap - 1, config.array.batch, {}
+    cycles = model.token(facts) + between
+    if batch > 1:   # the loop takes tokens into a chunk, and counts them, one after the other
+        chunk = model.chunk([facts] * batch, skip_head=True) + between + 3 * (batch - 1)
+        prompt = {"batch": batch, "cycles_per_prompt_token": -(-chunk // batch)}
+    return {"cycles_per_token": cycles, **prompt,
+            "bounds": whole._asdict(), "bound_by": whole.binds,
             "bound_cycles": max(whole), "over_bound": round(cycles / max(whole), 3),
             "roofline": list(rows.values())}
 

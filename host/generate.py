@@ -32,7 +32,11 @@ class Generation:
     notices: list[str] = field(default_factory=list)
     """A sentence for each backend that was left, and why."""
     read_cycles: list[int] = field(default_factory=list)
-    """Clock cycles of each token that was read, prompt tokens among them; `sim` only."""
+    """Clock cycles of each token that was read, prompt tokens among them; `sim` only.
+
+    Of prompt tokens that were read at a time, in a chunk, once."""
+    read_tokens: list[int] = field(default_factory=list)
+    """Tokens of each such read."""
     appeared: list[int] = field(default_factory=list)
     """Clock cycle in which each token was there, counted from the start of the first; `sim`."""
     gap: int = 0
@@ -45,6 +49,11 @@ class Generation:
     def cycles_per_token(self) -> list[int]:
         """Clock cycles from each token to the next, the first from the start: the prompt's too."""
         return [int(cycle) for cycle in np.diff([0, *self.appeared])]
+
+    @property
+    def prompt_reads(self) -> int:
+        """Reads that the prompt took."""
+        return int(np.searchsorted(np.cumsum(self.read_tokens), len(self.prompt))) + 1
 
 
 def golden_tokens(weights: DecoderWeights, window: int, prompt: Sequence[int],
@@ -71,7 +80,9 @@ def _from_hardware(backend: SimBackend, made: Generation, count: int, sampling: 
     system.tokens(), system.given()
     yield from backend.stream(made.prompt, count, sampling, stop)
     spans = system.tokens()
-    made.read_cycles = [int(last - first) + 1 for first, last in spans]
+    reads, counts = np.unique(spans, axis=0, return_counts=True)
+    made.read_cycles = [int(last - first) + 1 for first, last in reads]
+    made.read_tokens = [int(count) for count in counts]
     start = int(spans[0, 0]) if len(spans) else 0
     made.appeared = [int(cycle) - start for cycle in system.given()]
     made.gap = backend.config.token_loop.gap - 1

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several prompt tokens that share each weight fetched are worth: ``docs/decisions/0007``.
 
-``python -m host.prefill_table --record docs/results/prefill.json`` needs yosys, for the areas.
+``python -m host.prefill_table --record docs/results/prefill.json`` needs yosys, for the areas, and
+simulates what :mod:`host.prefill_runs` measures.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from golden_model.mac.ternary_array import array_cycles
 from golden_model.presets import preset
 from host.cli.output import record
 from host.ffn_table import PAPER_SHARES
+from host.prefill_runs import decoder
 from host.token_report import SHAPES
 
 __all__ = ["RATES", "beats_per_token", "cycles_per_token", "products", "worth"]
@@ -82,7 +84,7 @@ def _areas() -> Iterator[dict[str, Any]]:
 
 
 def document() -> dict[str, Any]:
-    """Compute everything but the areas."""
+    """Compute everything but the areas and what the decoder was measured at."""
     shape, name, _ = SHAPES["2B4T"]
     return {"preset": name, "products": [*products(shape, preset(name).array)],
             "shapes": {model: [*worth(SHAPES[model][0])] for model in ("2B4T", "demo")}}
@@ -96,9 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.record is None:
         print(json.dumps(document(), indent=2))
         return
-    record(options.record, "python -m host.prefill_table", {
+    record(options.record, "python -m host.prefill_table --record docs/results/prefill.json", {
         **document(), "area": {"target": "ecp5", "rows": AREA.rows, "lanes": AREA.lanes,
-                               "arrays": [*_areas()]}})
+                               "arrays": [*_areas()]}, "decoder": decoder()})
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def write_text(config: AcceleratorConfig, weights: DecoderWeights, prompt: Seque
         backend.watch(watch)
         made = generate(weights, [backend], config.window, prompt, count, GREEDY, show=show)
         spans = [span for span in spans_of(backend.system.steps())
-                 if span.token >= len(prompt) - 1]
+                 if span.token >= made.prompt_reads - 1]
         values, bits = backend.system.logits()
         rows = values.reshape(-1, backend.driver.vocab)
         scales = smallfloat.from_bits(bits[::rows.shape[1]].astype(np.int64)).tolist()

@@ -10,6 +10,7 @@ from hw.bus.axi_lite import axi_lite_signature
 from hw.bus.axi_read import AxiRead, axi_read_signature
 from hw.bus.control import Control, raised
 from hw.bus.wishbone import wishbone_signature
+from hw.control.chunk_loop import ChunkLoop
 from hw.control.token_loop import TokenLoop
 from hw.decoder import Decoder
 from hw.image.axi_port import AxiPort
@@ -71,8 +72,8 @@ class Accelerator(wiring.Component):
         m.submodules.control = control = Control(config.control)
         reset = ResetInserter(control.soft_reset)
         core = self.core
-        m.submodules.core, m.submodules.loop = reset(core), reset(loop := TokenLoop(
-            config.token_loop))
+        reads = TokenLoop if config.array.batch == 1 else ChunkLoop
+        m.submodules.core, m.submodules.loop = reset(core), reset(loop := reads(config.token_loop))
         m.submodules.check = check = ImageCheck(config.image_check)
         name = "s_axi" if config.system.bus == "axi_lite" else "wb"
         wiring.connect(m, flipped(getattr(self, name)), getattr(control, name))

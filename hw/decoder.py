@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden_model.decoder_config import DecoderConfig
 from hw.attention.cached_attention import CachedAttention
-from hw.control import joins
+from hw.control import chunk, joins
 from hw.control.cycle_meter import COUNTS, CycleMeter
 from hw.control.dispatch import Dispatch
 from hw.control.scale_products import ScaleProducts
@@ -33,6 +33,7 @@ from hw.quant.scale_lanes import SMALL_FLOAT
 from hw.sparse.masked_linear import MaskedLinear
 from hw.vector.residual_stream import Action, ResidualStream
 from hw.vector.rotation import Rotation
+from hw.vector.token_store import TokenStore
 
 __all__ = ["Decoder"]
 
@@ -52,7 +53,9 @@ class Decoder(wiring.Component):
     cycle.  There is one quantiser, one path of masked columns, one small-float unit beside those of
     attention.  :mod:`golden_model.exact` has the values, ``docs/program.md`` the instructions.
 
-    The next token is taken when the one before is accepted.
+    The next token is taken when the one before is accepted.  With ``config.array.batch`` above 1 a
+    run may be of several tokens of one sequence: every instruction has a round for each of them,
+    what the array reads is fetched once for all, and the last one's successor is made.
 
     Members
     -------
@@ -109,6 +112,8 @@ class Decoder(wiring.Component):
         self.plane_sum, self.sampler = PlaneSum(config.plane_sum), Sampler(config.sampler)
         self.products, self.unit = ScaleProducts(config.products), MixedFloatUnit(config.unit)
         self.arbiter = RequestArbiter(config.arbiter)
+        for name, store in config.stores.items():
+            setattr(self, name, TokenStore(store))
         cache, run = self.attention.signature.members, self.run.signature.members
         sampler = self.sampler.signature.members
         super().__init__({
@@ -130,11 +135,13 @@ class Decoder(wiring.Component):
         for name, part in vars(self).items():
             if isinstance(part, wiring.Component):
                 m.submodules[name] = part
-        self.units = Dispatch(m, self.sequencer.o, self.sequencer.op)
+        self.units = Dispatch(m, self.sequencer.o, self.sequencer.op, chunk.tokens_of(self),
+                              self.config.array.batch)
         self.token(m)
         self.image(m)
         self.scales(m)
         self.hidden_beats = joins.embed(m, self)
+        self.array_sums, self.joined = chunk.stored_sums(m, self), chunk.attended(m, self)
         self.quantise(m)
         self.codes(m)
         self.attending = joins.attend(m, self)
@@ -188,7 +195,7 @@ class Decoder(wiring.Component):
         fields = self.units.fields
         gate, attend, head = (fields[name] for name in ("feed_forward", "attend", "head"))
         self.units.offer(
-            "dense", readers["dense"][0],
+            "dense", readers["dense"][0], once=True,
             attend={"address": attend.address, "beats": attend.beats},
             feed_forward={"address": gate.gate_address, "beats": gate.gate_beats},
             head={"address": head.address, "beats": head.beats})
@@ -214,10 +221,10 @@ class Decoder(wiring.Component):
         wiring.connect(m, self.unit.o, self.arbiter.i_response)
 
         self.scale, self.scaled = Signal(SMALL_FLOAT, reset_less=True), Signal()
+        self.codes_scale = chunk.CodesScale(m, self)
         self.awaited = Signal()  # of codes that are being made
         with m.If(self.awaited & self.masked.o_scale.valid):
-            m.d.sync += [self.scale.eq(self.masked.o_scale.p), self.scaled.eq(1),
-                         self.awaited.eq(0)]
+            m.d.sync += [*self.codes_scale.keep(self.masked.o_scale.p), self.awaited.eq(0)]
         attend, head = self.units.fields["attend"], self.units.fields["head"]
         self.units.offer("products", self.products.i,
                    attend={"when": self.scaled, "scale": self.scale, "count": 3,
@@ -241,16 +248,16 @@ class Decoder(wiring.Component):
         codes, wo, ffn, embed = (self.units.fields[name] for name in (
             "quantise", "output", "feed_forward", "embed"))
         fields = {"quantise": codes, "output": wo, "feed_forward": ffn}
-        joined = Signal(SMALL_FLOAT, reset_less=True)
+        joined = chunk.Kept(self, "joined")
         with m.If(self.attention.o_scale.valid & self.attention.o_scale.ready):
-            m.d.sync += joined.eq(self.attention.o_scale.p)
+            m.d.sync += joined.now.eq(self.attention.o_scale.p)
 
         added = masked.o_scale.valid & ~self.awaited
         add = {"action": Action.ADD, "beats": self.hidden_beats, "scale": masked.o_scale.p,
-               "when": added}
+               "when": added, **self.units.turn}
         self.units.offer("residual", residual.i_command,
                    embed={"action": Action.LOAD, "beats": self.beats(embed.n),
-                          "scale": embed.scale, "shift": embed.shift},
+                          "scale": embed.scale, "shift": embed.shift, **self.units.turn},
                    # A scale that has no say here: one choice less.
                    quantise={**add, "when": 1, "action": Action.READ, "shift": wo.shift},
                    output={**add, "shift": wo.shift}, feed_forward={**add, "shift": ffn.shift})
@@ -260,7 +267,7 @@ class Decoder(wiring.Component):
         m.d.comb += [residual.i_sums.valid.eq(masked.o.valid),
                      masked.o.ready.eq(residual.i_sums.ready)]
 
-        loaded = self.units.offer("gains_load", gains.i_load, **{
+        loaded = self.units.offer("gains_load", gains.i_load, once=True, **{
             name: {"burst": self.burst(of), "words": self.beats(of.n)}
             for name, of in fields.items()})
         self.units.offer("gains_read", gains.i_read, **{
@@ -271,18 +278,18 @@ class Decoder(wiring.Component):
         self.units.offer("masked", masked.i_command,
                    quantise={**norm["quantise"], "codes": 1, "format": codes.format,
                              "scale": codes.scale},
-                   output={**norm["output"], "format": Format.INT8, "scale": joined, "top_k": 1,
+                   output={**norm["output"], "format": Format.INT8, "scale": joined.now, "top_k": 1,
                            "keep": wo.keep, "blocks": wo.blocks, "alpha": wo.alpha},
                    feed_forward={**norm["feed_forward"], "format": Format.INT8,
                                  "when": scale.valid, "scale": scale.p,
                                  "blocks": ffn.down_blocks, "alpha": ffn.alpha})
         m.d.comb += scale.ready.eq(masked.i_command.valid & masked.i_command.ready)
         with m.If(self.units.op["quantise"] & masked.i_command.valid & masked.i_command.ready):
-            m.d.sync += [self.awaited.eq(1), self.scaled.eq(0)]
+            m.d.sync += [self.awaited.eq(1), *self.codes_scale.ask()]
 
         wiring.connect(m, self.attention.o, self.attended.i)
         op, offered = self.units.op, Signal()
-        ports = {"quantise": residual.o, "output": self.attended.o, "feed_forward": self.gate_up.o}
+        ports = {"quantise": residual.o, "output": self.joined[0], "feed_forward": self.gate_up.o}
         m.d.comb += [
             offered.eq(Cat(op[name] & port.valid for name, port in ports.items()).any()),
             *(port.ready.eq(op[name] & masked.i.ready & gains.o.valid)
@@ -291,7 +298,7 @@ class Decoder(wiring.Component):
             gains.o.ready.eq(offered & masked.i.ready),
             # Whatever is not valid is as good as any other: two choices for three.
             Value.cast(masked.i.p.x).eq(Mux(op["quantise"], Value.cast(residual.o.p.words), Mux(
-                op["output"], Value.cast(self.attended.o.p),
+                op["output"], Value.cast(self.joined[1]),
                 Value.cast(self.gate_up.o.p.words)))),
             Value.cast(masked.i.p.gain).eq(gains.o.payload),
         ]
@@ -305,10 +312,10 @@ class Decoder(wiring.Component):
                      # One assignment: a process that drives constants alone never runs.
                      Value.cast(command).eq(Cat(
                          codes.blocks[:len(command.blocks)], codes.tiles[:len(command.tiles)],
-                         ~int8, int8, C(0, 1)))]
+                         ~int8, int8, C(0, 1), *chunk.array_tokens(self)))]
         with m.If(self.units.op["quantise"]):
             m.d.sync += two.eq(int8)
-        self.units.offer("loaded", self.array.i_cmd, quantise={})
+        self.units.offer("loaded", self.array.i_cmd, once=True, quantise={})
         given = masked.o_codes
         self.units.flag("coded", given.valid & given.ready & given.p.last, "quantise")
         one, other = self.array_packer, self.up_packer
@@ -321,7 +328,7 @@ class Decoder(wiring.Component):
         ]
         wiring.connect(m, one.o, self.digits.i)
         wiring.connect(m, self.digits.o, self.array.i_x)
-        wiring.connect(m, other.o, self.gate_up.i_vector)
+        chunk.up_codes(m, self)
 
     def observe(self, m):
         """Say what is at work, and what a cycle was."""
@@ -336,7 +343,7 @@ class Decoder(wiring.Component):
             meter.taken.eq(self.i_beats.valid & self.i_beats.ready),
             self.counts.eq(meter.counts),
             self.phase.eq(Mux(instruction.valid, instruction.p.opcode, 0)),
-            self.progress.eq(meter.taken | self.units.done | self.i_token.ready),
+            self.progress.eq(meter.taken | self.units.round | self.i_token.ready),
         ]
         with m.If(self.units.op["attend"]):
             m.d.sync += self.layer.eq(self.units.fields["attend"].layer)

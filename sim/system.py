@@ -167,8 +167,15 @@ class System:
                 return np.concatenate(parts)
 
     def tokens(self):
-        """First and last cycle of each token that was read since the last call [n, 2]."""
-        return self._take("tokens", np.uint64).astype(np.int64).reshape(-1, 2)
+        """First and last cycle of each token that was read since the last call [n, 2].
+
+        Tokens that were read at a time, in a chunk, have the same.
+        """
+        spans = self._take("tokens", np.uint64).astype(np.int64).reshape(-1, 2)
+        # Those of a chunk are counted one after the other, from its last cycle on.
+        firsts, index = np.unique(spans[:, 0], return_index=True)
+        spans[:, 1] = spans[index[np.searchsorted(firsts, spans[:, 0])], 1]
+        return spans
 
     def given(self):
         """Cycle of each token that was put into the queue since the last call."""

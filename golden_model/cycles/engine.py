@@ -37,7 +37,7 @@ class ArrayRun:
         self.command, self.start, self.asked = command, start, asked
         self.requests = [(PROGRAM, program)] if program else []
         self.requests.append((DENSE, command.blocks * command.tiles))
-        self.blocks, self.placed = command.blocks, False
+        self.blocks, self.placed = command.blocks * command.tokens, False
         self.taken: int | None = None
         """Reader whose request was taken in the latest cycle."""
         self.done = 0

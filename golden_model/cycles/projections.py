@@ -10,15 +10,16 @@ from golden_model.cycles.vectors import ACCEPT, COMMAND, Norm, add, beats, norm
 from golden_model.decoder_config import DecoderConfig
 from golden_model.ffn.gate_up import GateUpCycles, GateUpOffers
 from golden_model.ffn.stages import Pipeline
-from golden_model.sparse.masked_linear_cycles import MaskedLinearCycles
+from golden_model.sparse.masked_linear_cycles import MaskedLinearCycles, RequestWay
 
-__all__ = ["feed_forward", "output"]
+__all__ = ["Product", "feed_forward", "finish", "output"]
 
 
 def columns(config: DecoderConfig) -> MaskedLinearCycles:
     """Return the path of masked columns at rest."""
     return MaskedLinearCycles(config.masked_linear, config.unit,
-                              config.column_address.latency + image_latency(config))
+                              config.column_address.latency + image_latency(config),
+                              RequestWay(image_latency(config)))
 
 
 def finish(config: DecoderConfig, counts: Sequence[int], hidden: int, command: int,
@@ -46,19 +47,26 @@ def output(config: DecoderConfig, hidden: int, counts: Sequence[int], start: int
 
 
 class Product:
-    """The gated product of one ``feed_forward``: weights of the gates, up rows, words."""
+    """The gated product of one ``feed_forward``: weights of the gates, up rows, words.
+
+    `loaded`: the activations of the up rows are there.
+    """
 
     def __init__(self, config: DecoderConfig, fields: Mapping[str, int],
-                 masks: Sequence[Sequence[int]], run: ArrayRun) -> None:
+                 masks: Sequence[Sequence[int]], run: ArrayRun, loaded: bool = True) -> None:
         self.run, self.masks, self.unit = run, masks, GateUpCycles(config.gate_up)
         self.n, self.blocks = fields["n"], fields["up_blocks"]
-        self.unit.loaded = self.blocks
+        self.unit.loaded = self.blocks if loaded else 0
         self.address: Pipeline[int] = Pipeline(config.up_address.latency)
         self.gains = GainCycles(config, fields["gain_beats"], beats(config, self.n))
         self.multiply = config.unit.latency["mul"]
         self.gates, self.response, self.scaled = 0, -1, -1
         self.taken: list[int] = []
         """Transfers of the first pass's words."""
+
+    def offered(self, now: int, moved: bool) -> tuple[bool, bool]:
+        """Whether a beat of activations and one of gates are offered, sums having `moved`."""
+        return False, moved
 
     def step(self, now: int, scale: bool) -> None:
         """Go through cycle `now`; `scale`: that of the activations stands."""
@@ -69,12 +77,12 @@ class Product:
         if self.address.out is not None:
             others.append((UP, blocks))
         ready = now >= gains.free if taking == GAINS else unit.weights_ready
-        gate = run.step(now, True, others, ready)
+        vector, gate = self.offered(now, run.step(now, True, others, ready))
         words = gains.words
         takes = (self.scaled >= 0 and now > self.scaled + COMMAND
                  and len(words) > len(self.taken) and words[len(self.taken)] <= now)
         offers = GateUpOffers(
-            command=(self.n, blocks), vector=False,
+            command=(self.n, blocks), vector=vector,
             gate=(list(self.masks[self.gates]), ends) if gate else None, scale=scale,
             weights=reader == UP, row_ready=self.address.ready(run.taken == UP), o_ready=takes,
             scale_ready=now == self.scaled + COMMAND, request_ready=True,

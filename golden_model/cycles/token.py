@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from golden_model.control import token_run
 from golden_model.cycles.attend import Attended, attend
+from golden_model.cycles.chunk import ChunkRounds
 from golden_model.cycles.embed import embed
 from golden_model.cycles.engine import ArrayRun, FreeRun
-from golden_model.cycles.facts import TokenFacts
+from golden_model.cycles.facts import LayerFacts, TokenFacts
 from golden_model.cycles.head import Head, head, long_head
 from golden_model.cycles.port import image_latency
 from golden_model.cycles.projections import feed_forward, output
@@ -72,11 +73,18 @@ class DecoderCycles:
         run = self.instructions(facts, skip_head=skip_head)[-1].last + 1
         return token_run.token_cycles(run, ADVANCE).done + 1 + wait
 
-    def instructions(self, facts: TokenFacts, *,
+    def chunk(self, facts: Sequence[TokenFacts], *, skip_head: bool = False,
+              wait: int = 0) -> int:
+        """Cycles of tokens that share their weights, as of one token."""
+        run = self.instructions(*facts, skip_head=skip_head)[-1].last + 1
+        return token_run.token_cycles(run, ADVANCE).done + 1 + wait
+
+    def instructions(self, *facts: TokenFacts,
                      skip_head: bool = False) -> list[InstructionCycles]:
-        """Cycles of each instruction of one token."""
+        """Cycles of each instruction of one token, or of several that share their weights."""
         program = self.without_head if skip_head else self.program
-        token = _Token(self, program, facts)
+        kind = _Chunk if self.config.array.batch > 1 else _Token
+        token = kind(self, program, facts)
         # The first one is asked for in the cycle after the run's offer, the next one each time as
         # soon as this one has left the buffer.
         fetch = image_latency(self.config) + self.config.sequencer.beats - 1
@@ -99,10 +107,10 @@ class _Token:
     """What one instruction of a token leaves to the next."""
 
     def __init__(self, parent: DecoderCycles, program: Sequence[Instruction],
-                 facts: TokenFacts) -> None:
+                 facts: Sequence[TokenFacts]) -> None:
         self.config, self.once = parent.config, parent.once
-        self.program, self.facts, self.layers = program, facts, iter(facts.layers)
-        self.layer = facts.layers[0]
+        self.program, self.facts, self.layers = program, facts[-1], iter(facts[-1].layers)
+        self.layer = self.facts.layers[0]
         self.codes, self.command = Quantised(0, 0, 0), Command(1, 1)
         self.words = 0
         """Last word of the first pass over what attention gave."""
@@ -157,3 +165,38 @@ class _Token:
     def key(self, start: int) -> tuple[object, ...]:
         """Return what an instruction finds that is offered in cycle `start`."""
         return self.command, self.codes.run - start, self.codes.scaled - start
+
+
+class _Chunk(_Token):
+    """The same of several tokens; the head is the last one's."""
+
+    def __init__(self, parent: DecoderCycles, program: Sequence[Instruction],
+                 facts: Sequence[TokenFacts]) -> None:
+        super().__init__(parent, program, facts)
+        self.rounds = ChunkRounds(parent.config, facts)
+        self.chunk = zip(*(one.layers for one in facts), strict=True)
+        self.layers_now: Sequence[LayerFacts] = ()
+
+    def end(self, number: int, start: int) -> int:
+        """Cycle in which instruction `number` is accepted, which is offered in cycle `start`."""
+        config, each, rounds = self.config, self.program[number], self.rounds
+        fields, hidden = each.fields, self.program[0].fields["n"]
+        follows = config.sequencer.beats if number + 1 < len(self.program) else 0
+        if each.name == "embed":
+            return rounds.embed(fields, start, follows)
+        if each.name == "quantise":
+            single = DIGITS[fields["format"]] > 1
+            end = rounds.quantise(fields, start, follows, single)
+            self.command = Command(fields["blocks"], fields["tiles"], DIGITS[fields["format"]],
+                                   tokens=1 if single else rounds.tokens)
+            self.codes = Quantised(rounds.run, rounds.scaled[-1], end)
+            return end
+        if each.name == "attend":
+            self.layers_now = next(self.chunk)
+            return rounds.attend(fields, start, self.array(rounds.run, start, follows))
+        if each.name == "output":
+            return rounds.output(fields, hidden, self.layers_now, start, follows)
+        if each.name == "feed_forward":
+            return rounds.feed_forward(fields, hidden, self.layers_now, start,
+                                       lambda: self.array(rounds.run, start, follows))
+        return super().end(number, start)

@@ -10,8 +10,8 @@ from golden_model.decoder_config import DecoderConfig
 from golden_model.ffn.code_packer import PackerCycles
 from golden_model.quant import scale_program
 
-__all__ = ["ACCEPT", "COMMAND", "DIGITS", "Norm", "Quantised", "add", "beats", "gain_words", "norm",
-           "quantise"]
+__all__ = ["ACCEPT", "COMMAND", "DIGITS", "Norm", "Quantised", "add", "beats", "first_pass",
+           "gain_words", "norm", "quantise"]
 
 COMMAND = 3
 """Cycles from a command's offer to a quantiser at rest to its transfer."""
@@ -72,18 +72,22 @@ def norm(config: DecoderConfig, last: int) -> Norm:
 
 
 def quantise(config: DecoderConfig, fields: Mapping[str, int], start: int,
-             load: int) -> Quantised:
+             load: int | None, free: int = 0) -> Quantised:
     """Cycles of a ``quantise`` that is offered in cycle `start`.
 
     Parameters
     ----------
     load
-        The cycle in which the request of its gains is taken.
+        The cycle in which the request of its gains is taken; None: they are there.
+    free
+        The first cycle in which the quantiser is at rest.
     """
     count = beats(config, fields["n"])
-    command = start + COMMAND
+    command = max(start, free) + COMMAND
     words = [start + config.residual.read_latency] * count
-    taken = first_pass(command + 1, words, gain_words(config, load, count))
+    gains = (range(start + 1, start + 1 + count) if load is None
+             else gain_words(config, load, count))
+    taken = first_pass(command + 1, words, gains)
     after = norm(config, taken[-1])
     codes, loaded = _codes(config, count, after.codes, DIGITS[fields["format"]])
     # The scale goes through a register, and into another.

@@ -16,7 +16,7 @@ from golden_model.sparse.masked_linear import MaskedVector, masked_codes
 from golden_model.sparse.sparse_product import blocks
 from golden_model.sparse_config import CompactorConfig, MaskedLinearConfig
 
-__all__ = ["MaskedCycles", "MaskedLinearCycles"]
+__all__ = ["MaskedCycles", "MaskedLinearCycles", "RequestWay"]
 
 
 class MaskedCycles(NamedTuple):
@@ -31,6 +31,45 @@ class MaskedCycles(NamedTuple):
     scale: int
 
 
+class RequestWay:
+    """Requests on their way to a memory that reads one column's beats after another's.
+
+    An index becomes a burst in two stages, which stand still as one while the second is not taken;
+    the memory takes a burst when it has begun with the one before.
+
+    Parameters
+    ----------
+    latency
+        Cycles from a burst that the memory takes to its first beat.
+    """
+
+    STAGES = 2
+
+    def __init__(self, latency: int) -> None:
+        self.latency = latency
+        self._bursts: list[tuple[int, int]] = [(-1, -1)] * self.STAGES
+        """When each of the newest ones was offered to the memory, and taken."""
+        self._begins = self._ends = -1
+        """When the newest one's first beat is read, and the next one's can be."""
+
+    def free(self, now: int) -> int:
+        """Return when a request is taken that is offered from cycle `now` on."""
+        for offered, taken in self._bursts:
+            if offered <= now < taken:
+                now = taken
+        return now
+
+    def take(self, now: int, count: int) -> int:
+        """Take a request for `count` beats; return when the first one comes."""
+        last = self._bursts[-1][1]
+        offered = max(now + 1, last) + 1
+        taken = max(offered, last + 1, self._begins)
+        self._begins = max(taken + 1, self._ends)
+        self._ends = self._begins + count
+        self._bursts = [*self._bursts[1:], (offered, taken)]
+        return self._begins - 1 + self.latency
+
+
 class _Product:
     """The sparse product, one channel at a time, whenever that may come.
 
@@ -38,15 +77,15 @@ class _Product:
     early as they can.
     """
 
-    def __init__(self, config: MaskedLinearConfig, latency: int) -> None:
-        self.config, self.latency = config.product, latency
+    def __init__(self, config: MaskedLinearConfig, latency: int, way: RequestWay | None) -> None:
+        self.config, self.latency, self.way = config.product, latency, way
         self.requests: list[int] = []
         self.weights: list[int] = []
         self.sums: list[int] = []
         self.count = 0
         self._pops: list[int] = []  # the cycle in which each queued code was used up
         self._step = self._unpacked = self._taken = -1
-        self._held: int | None = None  # when the channel was requested that is not queued yet
+        self._held: int | None = None  # when beats can come of the channel that is not queued yet
 
     def accept(self, arrival: int, end: bool) -> int:
         """Return when a channel, or the end, is taken that is offered from `arrival` on."""
@@ -54,8 +93,12 @@ class _Product:
         if self._held is not None or end:
             if len(self._pops) >= self.config.in_flight:
                 now = max(now, self._pops[-self.config.in_flight] + 1)
+        if self.way is not None and not end:
+            now = self.way.free(now)
+        if self._held is not None or end:
             self._add(now, end)
-        self._held = None if end else now
+        self._held = None if end else (
+            now + self.latency if self.way is None else self.way.take(now, self.count))
         if not end:
             self.requests.append(now)
         self._taken = now
@@ -67,7 +110,7 @@ class _Product:
             self._step = max(self._step, queued) + 1
             if self._held is not None:
                 # A beat passes into the unpacker as the one before leaves it.
-                self.weights.append(max(self._held + self.latency, self._unpacked,
+                self.weights.append(max(self._held, self._unpacked,
                                         self.weights[-1] + 1 if self.weights else 0))
                 self._step = self._unpacked = max(self._step, self.weights[-1] + 1)
             if last:
@@ -101,12 +144,14 @@ class MaskedLinearCycles:
     ----------
     latency
         Cycles from a request to its first beat on ``i_weights``, at least 1; one beat a cycle.
+    way
+        What stands for it, if requests wait for each other.
     """
 
     def __init__(self, config: MaskedLinearConfig, unit: FloatUnitConfig,
-                 latency: int) -> None:
+                 latency: int, way: RequestWay | None = None) -> None:
         self.config, self.unit = config, unit
-        self._product = _Product(config, latency)
+        self._product = _Product(config, latency, way)
         self._free = 0  # since when the quantiser has been free to look at a command
         self._cleared = config.top_k.selector.histogram_clear
 

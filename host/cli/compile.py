@@ -153,6 +153,9 @@ def _fit_table(report: dict[str, Any]) -> None:
         token.add_row(row["instruction"], str(row["times"]), *(f"{row[part]:,}" for part in parts))
     screen.print(token)
     whole = ", ".join(f"{name} {cycles:,}" for name, cycles in report["bounds"].items())
+    if "batch" in report:
+        screen.print(f"A prompt token, {report['batch']} at a time: "
+                     f"{report['cycles_per_prompt_token']:,} cycles.")
     screen.print(f"Bounds of the whole: {whole} cycles; {report['bound_by']} binds, "
                  f"{report['over_bound']:.2f} times that is taken.")
 

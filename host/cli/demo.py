@@ -34,7 +34,7 @@ def _document(run: "TextRun", verdict: "Judgement", vocabulary: "Vocabulary",
               config: Any) -> dict[str, Any]:
     """Everything that is shown, for programs."""
     made = run.made
-    written = made.read_cycles[len(made.prompt) - 1:]
+    written = made.read_cycles[made.prompt_reads - 1:]
     mean = sum(written) / len(written)
     return {
         "preset": config.name, "window": config.window, "clock_mhz": config.clock_mhz,
@@ -42,8 +42,8 @@ def _document(run: "TextRun", verdict: "Judgement", vocabulary: "Vocabulary",
         "text": vocabulary.decode(made.tokens), "cycles_read": made.read_cycles,
         "cycles_per_token": made.cycles_per_token, "mean_cycles": round(mean, 1),
         "tokens_per_second_at_clock": round(config.clock_mhz * 1e6 / (mean + made.gap), 1),
-        "tokens_per_second_simulated": round(len(made.read_cycles) / made.seconds, 2),
-        "tokens_per_cpu_second_simulated": round(len(made.read_cycles) / made.cpu_seconds, 2),
+        "tokens_per_second_simulated": round(sum(made.read_tokens) / made.seconds, 2),
+        "tokens_per_cpu_second_simulated": round(sum(made.read_tokens) / made.cpu_seconds, 2),
         "profile": run.profile, "counters": run.counters,
         "predicted_cycles": verdict.predicted, "cycles_equal": verdict.cycles_equal,
         "tokens_equal": verdict.tokens_equal, "logits_equal": verdict.logits_equal,

@@ -198,15 +198,17 @@ def _document(made: "Generation", vocabulary: "Vocabulary", prompt: str, config:
         "window": config.window, "golden_equal": golden_equal,
         "cycles_per_token": made.cycles_per_token, "seconds": round(made.seconds, 3)}
     if made.read_cycles:
-        total = sum(made.read_cycles[len(made.prompt):]) or sum(made.read_cycles)
-        reads = len(made.read_cycles[len(made.prompt):]) or len(made.read_cycles)
+        reads = made.prompt_reads
+        written = made.read_cycles[reads:] or made.read_cycles
         document |= {
             "cycles_read": made.read_cycles, "clock_mhz": config.clock_mhz,
+            "prompt_chunks": made.read_tokens[:reads],
+            "prompt_cycles": sum(made.read_cycles[:reads]),
             "tokens_per_second_at_clock": round(
-                config.clock_mhz * 1e6 / (total / reads + made.gap), 1),
-            "tokens_per_second_simulated": round(len(made.read_cycles) / made.seconds, 2),
+                config.clock_mhz * 1e6 / (sum(written) / len(written) + made.gap), 1),
+            "tokens_per_second_simulated": round(sum(made.read_tokens) / made.seconds, 2),
             "tokens_per_cpu_second_simulated": round(
-                len(made.read_cycles) / made.cpu_seconds, 2)}
+                sum(made.read_tokens) / made.cpu_seconds, 2)}
     return document
 
 
@@ -247,7 +249,7 @@ def _report(document: dict[str, Any]) -> None:
     for reason in document["notices"]:
         screen.print(reason, markup=False)
     if document.get("cycles_read"):
-        rest = document["cycles_read"][len(document["prompt_tokens"]):] or document["cycles_read"]
+        rest = document["cycles_read"][len(document["prompt_chunks"]):] or document["cycles_read"]
         screen.print(f"{sum(rest) / len(rest):,.0f} cycles a token: "
                      f"{document['tokens_per_second_at_clock']:,.0f} tokens/s at "
                      f"{document['clock_mhz']:g} MHz; simulated at "

@@ -14,6 +14,7 @@ from hw.attention.head_joiner import HeadJoiner
 from hw.attention.head_joiner import command_layout as joiner_command
 from hw.emit import once
 from hw.kv.cache import KvCache
+from hw.kv.layouts import Move, Operation
 from hw.kv.row_quantiser import RowFormat, RowQuantiser
 from hw.quant.quick_float_unit import QuickFloatUnit
 from hw.quant.scale_lanes import SMALL_FLOAT
@@ -43,6 +44,7 @@ def command_layout(config: CachedAttentionConfig):
         "n": range(config.max_n + 1), "query_bits": range(config.attention.query_bits + 1),
         "query_scale": SMALL_FLOAT, "key_scale": SMALL_FLOAT, "value_scale": SMALL_FLOAT,
         "repeats": joiner["passes"],
+        **({"move": Move} if config.cache.batch > 1 else {}),
     })
 
 
@@ -72,7 +74,9 @@ class CachedAttention(wiring.Component):
         the length of a head, which must be a multiple of ``config.beat``; ``beats`` and ``words``
         of a head; ``passes`` of ``config.attention.queries`` heads, of which ``shared`` read the
         same rows; bits of a query's code; scales of the words; ``score_scale`` as attention takes
-        it; how often the words are sent (1 to 3).
+        it; how often the words are sent (1 to 3).  With ``config.cache.batch`` above 1, whose turn
+        it is of the tokens in progress, which go through each layer one after the other; a move
+        takes ``config.move_latency`` cycles.
     i : :py:`In(stream.Signature(ArrayLayout(signed(24), config.beat)))`
         Words of the heads, keys and queries rotated: keys, values, queries; with ``config.grouped``
         of each KV head the queries of a pass, its key, its value and its other queries.
@@ -110,6 +114,14 @@ class CachedAttention(wiring.Component):
         self.collect(m, command, attending, joining, sums, scales)
         m.d.comb += waits.eq(joining | (sums != 0) | (scales != 0))
         control, cache, asked = self.i_control, self.cache, self.i_command
+        batched = self.config.cache.batch > 1
+
+        def begin(token):
+            m.d.sync += [feeding.eq(1), attending.eq(1), joining.eq(1),
+                         sums.eq(token.heads), scales.eq(token.heads),
+                         first.eq(cache.lengths[token.slot] == 0)]
+            m.next = "ATTEND"
+
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [
@@ -117,10 +129,23 @@ class CachedAttention(wiring.Component):
                         cache.i_control.ready),
                     self.idle.eq(cache.idle), asked.ready.eq(cache.idle & ~control.valid)]
                 with m.If(asked.valid & asked.ready):
-                    m.d.sync += [command.eq(asked.p), feeding.eq(1), attending.eq(1), joining.eq(1),
-                                 sums.eq(asked.p.heads), scales.eq(asked.p.heads),
-                                 first.eq(cache.lengths[asked.p.slot] == 0)]
-                    m.next = "ATTEND"
+                    m.d.sync += command.eq(asked.p)
+                    begin(asked.p)
+                    if batched:
+                        with m.If(asked.p.move != Move.SAME):
+                            m.d.sync += [each.eq(0) for each in (feeding, attending, joining)]
+                            m.next = "MOVE"
+            if batched:
+                with m.State("MOVE"):
+                    m.d.comb += [
+                        cache.i_control.valid.eq(1), cache.i_control.p.slot.eq(command.slot),
+                        cache.i_control.p.op.eq(Operation.ADVANCE),
+                        cache.i_control.p.move.eq(command.move)]
+                    with m.If(cache.i_control.ready):
+                        m.next = "MOVED"
+                with m.State("MOVED"):
+                    with m.If(cache.idle):
+                        begin(command)
             with m.State("ATTEND"):
                 with m.If(~waits):
                     m.next = "IDLE"

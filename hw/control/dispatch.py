@@ -23,6 +23,12 @@ class Dispatch:
         Stream of instructions.
     op
         Opcode on it, a bit for each.
+    tokens
+        How many tokens there are, up to `batch`, if that is above 1.  Then an instruction has a
+        round for each token, which clears the flags as an instruction does; the last round accepts
+        it.
+    batch
+        Most tokens.
 
     Attributes
     ----------
@@ -32,10 +38,23 @@ class Dispatch:
         Its fields.
     done
         The instruction in work is accepted in this cycle.
+    round
+        A round of it ends in this cycle; the same without a batch.
+    token
+        Whose round it is; None without a batch.
+    turn
+        The same as a payload's field, none without a batch.
+    first
+        It is the instruction's first round.
+    single
+        To be driven: only the last token has a round.
     """
 
-    def __init__(self, m, instruction, op):
+    def __init__(self, m, instruction, op, tokens=None, batch=1):
         self.m, self.done = m, Signal()
+        self.round, self.first, self.token, self.turn = self.done, C(1, 1), None, {}
+        if batch > 1:
+            self.rounds(tokens, batch)
         self.op, self.fields, self._needs = {}, {}, {name: [] for name in FIELDS}
         for name, code in OPCODES.items():
             layout = data.StructLayout(FIELDS[name])
@@ -44,27 +63,46 @@ class Dispatch:
             m.d.comb += self.op[name].eq(op[code])
         m.d.comb += instruction.ready.eq(self.done)
 
-    def flag(self, name, event, *instructions):
-        """Return a flag that stands from `event` on until the instruction ends.
+    def rounds(self, tokens, batch):
+        """Count the rounds of an instruction."""
+        self.round, self.first, self.single = (Signal(name=name) for name in (
+            "round", "first_round", "single"))
+        self.token = Signal(range(batch), name="round_token")
+        self.turn = {"token": self.token}
+        number = Signal(range(batch), name="round_number")
+        last = self.single | (number + 1 == tokens)
+        self.m.d.comb += [self.done.eq(self.round & last), self.first.eq(number == 0),
+                          self.token.eq(Mux(self.single, tokens - 1, number))]
+        with self.m.If(self.round):
+            self.m.d.sync += number.eq(Mux(last, 0, number + 1))
 
-        Those of `instructions` do not end without it.
+    def flag(self, name, event, *instructions, once=False):
+        """Return a flag that stands from `event` on until the instruction's round ends.
+
+        Those of `instructions` do not end without it, in the first round if it comes only `once`.
         """
         flag = Signal(name=name)
         with self.m.If(event):
             self.m.d.sync += flag.eq(1)
-        with self.m.If(self.done):
+        with self.m.If(self.round):
             self.m.d.sync += flag.eq(0)
         for each in instructions:
-            self._needs[each].append(flag)
+            self._needs[each].append(flag | ~self.first if once and self.token is not None
+                                     else flag)
         return flag
 
-    def offer(self, name, port, **instructions):
+    def offer(self, name, port, once=False, **instructions):
         """Offer a stream one payload in each of some instructions; return whether it was taken.
 
         Each instruction has a dictionary of the payload's fields, and perhaps `when`: a condition
-        for the offer, which must hold until the transfer.
+        for the offer, which must hold until the transfer.  What is offered `once` is so in the
+        first round only, and counts as taken in the others.
         """
-        flag = self.flag(f"{name}_done", port.valid & port.ready, *instructions)
+        flag = self.flag(f"{name}_done", port.valid & port.ready, *instructions, once=once)
+        if once and self.token is not None:
+            taken = Signal(name=f"{name}_taken")
+            self.m.d.comb += taken.eq(flag | ~self.first)
+            flag = taken
         self.m.d.comb += port.valid.eq(~flag & Cat(
             self.op[instruction] & fields.get("when", 1)
             for instruction, fields in instructions.items()).any())
@@ -88,4 +126,4 @@ class Dispatch:
         """Make `done`; to be called when every unit is connected."""
         for name, flags in self._needs.items():
             with self.m.If(self.op[name]):
-                self.m.d.comb += self.done.eq(Cat(flags).all() if flags else 1)
+                self.m.d.comb += self.round.eq(Cat(flags).all() if flags else 1)

@@ -5,6 +5,7 @@ from amaranth import *
 from amaranth.lib import wiring
 
 from golden_model.quant_config import EXPONENT_BITS
+from hw.control import chunk
 from hw.quant.scale_lanes import SMALL_FLOAT
 
 __all__ = ["attend", "embed", "feed", "head"]
@@ -12,20 +13,20 @@ __all__ = ["attend", "embed", "feed", "head"]
 
 def embed(m, core):
     """Load a row of the embedding and the position's rotations; return the beats of a vector."""
-    fields, token = core.units.fields["embed"], core.i_token.p
+    fields, (token, position) = core.units.fields["embed"], chunk.number(m, core)
     beats = core.beats(fields.n)
     outside = Signal()
     hidden_beats = Signal.like(core.residual.i_command.p.beats)
-    m.d.comb += [outside.eq(token.token >= fields.vocab),
-                 core.token_range.eq(core.units.op["embed"] & outside & core.units.done)]
+    m.d.comb += [outside.eq(token >= fields.vocab),
+                 core.token_range.eq(core.units.op["embed"] & outside & core.units.round)]
     with m.If(core.units.op["embed"]):
         m.d.sync += hidden_beats.eq(beats)
     core.units.offer("row", core.embedding.i_command, embed={
-        "token": Mux(outside, 0, token.token), "address": fields.address,
+        "token": Mux(outside, 0, token), "address": fields.address,
         "tiles": fields.tiles, "beats": beats})
     wiring.connect(m, core.embedding.o, core.residual.i_codes)
 
-    m.d.comb += [core.position.i.payload.eq(token.position),
+    m.d.comb += [core.position.i.payload.eq(position),
                  core.position.base.eq(fields.table),
                  core.position.beats.eq(fields.table_beats)]
     asked = core.units.flag("position_asked", core.position.i.valid & core.position.i.ready)
@@ -36,6 +37,7 @@ def embed(m, core):
         core.rotations.i_load.valid.eq(core.position.o.valid & ~loaded),
         core.rotations.i_load.p.burst.eq(core.position.o.p),
         core.rotations.i_load.p.words.eq(fields.table_words),
+        *(core.rotations.i_load.p[name].eq(value) for name, value in core.units.turn.items()),
         core.position.o.ready.eq(core.rotations.i_load.ready),
     ]
     return hidden_beats
@@ -44,7 +46,7 @@ def embed(m, core):
 def attend(m, core):
     """Rotate the array's sums for attention, whose command waits for the scales."""
     config, fields, attention = core.config, core.units.fields["attend"], core.attention
-    sums, rotation, products = core.sums.o, core.rotation, core.products
+    sums, rotation, products = core.array_sums, core.rotation, core.products
     blocks = fields.n >> config.array.rows.bit_length() - 1
     # Those of one KV head, if they come so.
     queries = (fields.shared * config.attention.attention.queries if config.attention.grouped
@@ -52,7 +54,7 @@ def attend(m, core):
     core.units.offer("rotation", rotation.i_command, attend={
         "heads": queries, "kv_heads": fields.kv_heads, "blocks": blocks})
     core.units.offer("turns", core.rotations.i_read, attend={
-        "passes": fields.heads + fields.kv_heads})
+        "passes": fields.heads + fields.kv_heads, **core.units.turn})
     m.d.comb += [
         rotation.i_turns.payload.eq(core.rotations.o.payload),
         rotation.i_turns.valid.eq(core.rotations.o.valid),
@@ -70,7 +72,7 @@ def attend(m, core):
         "heads": fields.heads, "kv_heads": fields.kv_heads, "n": fields.n,
         "beats": core.beats(fields.n), "words": fields.words, "passes": fields.passes,
         "shared": fields.shared, "score_scale": fields.score_scale,
-        "query_bits": config.attention.attention.query_bits, "repeats": 2,
+        "query_bits": config.attention.attention.query_bits, **core.joined[2],
         "query_scale": finer(m, core, query, "query"),
         "key_scale": finer(m, core, key, "key"), "value_scale": value})
     core.units.flag("joined", attention.o_scale.valid & attention.o_scale.ready, "attend")
@@ -91,14 +93,15 @@ def finer(m, core, scale, name):
 def feed(m, core):
     """Give gates to what fetches the up rows."""
     fields, codes = core.units.fields["feed_forward"], core.units.fields["quantise"]
-    sums, gate_up, command = core.sums.o, core.gate_up, core.gate_up.i_command
+    sums, gate_up, command = core.array_sums, core.gate_up, core.gate_up.i_command
     multiplied = core.units.flag("multiplied", core.units.op["feed_forward"] & command.valid
                                  & command.ready, "feed_forward")
-    # Its activations come with the codes.
+    early = core.units.op["quantise"] if core.units.token is None else C(0, 1)
+    # Its activations come with the codes, if those are one token's.
     m.d.comb += [
-        command.valid.eq(core.units.op["quantise"] & (codes.up_blocks != 0)
+        command.valid.eq(early & (codes.up_blocks != 0)
                          | core.units.op["feed_forward"] & ~multiplied),
-        command.p.blocks.eq(Mux(core.units.op["quantise"], codes.up_blocks, fields.up_blocks)),
+        command.p.blocks.eq(Mux(early, codes.up_blocks, fields.up_blocks)),
         command.p.n.eq(fields.n), command.p.peak_bits.eq(fields.peak_bits),
         command.p.constants.gate.eq(fields.gate_scale),
         command.p.constants.up.eq(fields.up_scale),

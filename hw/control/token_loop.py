@@ -27,8 +27,11 @@ def run_layout():
 
 
 def work_layout(config: TokenLoopConfig):
-    """Payload of ``o_work``: a token to read, and whether nobody wants its successor."""
-    return data.StructLayout({"token": 24, "slot": range(max(config.slots, 2)),
+    """Payload of ``o_work``: a token to read, or several; whether nobody wants its successor."""
+    batch = config.cache.batch
+    tokens = {"token": 24} if batch == 1 else {"tokens": data.ArrayLayout(24, batch),
+                                               "count": range(batch + 1)}
+    return data.StructLayout({**tokens, "slot": range(max(config.slots, 2)),
                               "position": POSITION_BITS, "skip_head": 1})
 
 
@@ -160,8 +163,10 @@ class TokenLoop(wiring.Component):
         facts = self.header
         m.d.comb += [getattr(self.o_control.p, name).eq(facts[name])
                      for name in ("slots", "streams", "words", "window")]
-        m.d.comb += [self.o_control.p.slot.eq(run.slot),
-                     self.o_control.p.length.eq(length)]
+        rest = self.o_control.p.length
+        if self.config.cache.batch > 1:   # never a move, in one assignment, as for all constants
+            rest = Cat(rest, self.o_control.p.move)
+        m.d.comb += [self.o_control.p.slot.eq(run.slot), rest.eq(length)]
         return m
 
     def prepare(self, m, sequences, kind, run, configured):

@@ -15,8 +15,15 @@ POSITION_BITS = 20
 
 
 def token_layout(config: TokenRunConfig):
-    """Payload of ``i_token``: a token of a sequence, and whether nobody wants its successor."""
-    return data.StructLayout({"token": TOKEN_BITS, "slot": range(max(2, config.cache.slots)),
+    """Payload of ``i_token``: a token of a sequence, and whether nobody wants its successor.
+
+    With a batch: `count` tokens, the position of the first, whether nobody wants the last one's
+    successor; that of the others is not made.
+    """
+    batch = config.cache.batch
+    tokens = {"token": TOKEN_BITS} if batch == 1 else {
+        "tokens": data.ArrayLayout(TOKEN_BITS, batch), "count": range(batch + 1)}
+    return data.StructLayout({**tokens, "slot": range(max(2, config.cache.slots)),
                               "position": POSITION_BITS, "skip_head": 1})
 
 

@@ -9,10 +9,11 @@ from golden_model.kv_config import CODE_BITS, ERRORS, SCALE_BITS, KvCacheConfig
 from golden_model.quant_config import MANTISSA_BITS
 from hw.quant.scale_lanes import SMALL_FLOAT
 
-__all__ = ["ERROR_LAYOUT", "ROW_SCALE", "Events", "Operation", "RowFormat", "address_layout",
-           "append_layout", "codes_layout", "control_layout", "geometry_layout", "key_word_layout",
-           "kv_scale", "read_layout", "row_word_layout", "same_stream", "stream_layout",
-           "value_word_layout", "walk_layout", "word_layout", "write_layout", "written_layout"]
+__all__ = ["ERROR_LAYOUT", "ROW_SCALE", "Events", "Move", "Operation", "RowFormat",
+           "address_layout", "append_layout", "codes_layout", "control_layout", "geometry_layout",
+           "key_word_layout", "kv_scale", "read_layout", "row_word_layout", "same_stream",
+           "stream_layout", "value_word_layout", "walk_layout", "word_layout", "write_layout",
+           "written_layout"]
 
 ERROR_LAYOUT = data.StructLayout(dict.fromkeys(ERRORS, 1))
 """Sticky errors; see :data:`golden_model.kv_config.ERRORS`."""
@@ -42,6 +43,14 @@ class Operation(enum.Enum, shape=unsigned(3)):
     ADVANCE = 2
     SAVE = 3
     RESTORE = 4
+
+
+class Move(enum.Enum, shape=unsigned(2)):
+    """Which of several tokens in progress is the newest one from now on."""
+
+    SAME = 0
+    NEXT = 1
+    FIRST = 2
 
 
 def _below(limit):
@@ -114,6 +123,8 @@ def control_layout(config: KvCacheConfig):
         "words": range(config.row_words + 1), "window": range(config.window + 1),
         # restore
         "length": range(config.window + 1),
+        # advance: to another token in progress, of which none is complete yet
+        **({"move": Move} if config.batch > 1 else {}),
     })
 
 

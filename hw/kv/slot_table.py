@@ -9,6 +9,7 @@ from golden_model.kv_config import KvCacheConfig
 from hw.kv.layouts import (
     ERROR_LAYOUT,
     Events,
+    Move,
     Operation,
     append_layout,
     control_layout,
@@ -47,6 +48,11 @@ class SlotTable(wiring.Component):
     happens meanwhile.  Operations take 1 cycle (advance), 1 + streams (clear) and
     slots + words + window (configure), less what a configure that fails leaves out.
 
+    With ``config.batch`` above 1 several tokens of one slot may be in progress, one stream after
+    another going through all of them: an advance with a `move` makes the next one the newest, or
+    the first one again.  One without completes all up to the newest one.  Tokens that are not
+    completed, as those of a run that failed, leave their slot as it is until it is cleared.
+
     Members
     -------
     i : :py:`In(stream.Signature(control_layout(config)))`
@@ -79,7 +85,7 @@ class SlotTable(wiring.Component):
         config = self.config
         slot_layout = data.StructLayout({
             "open": 1, "phase": 1, "length": range(config.window + 1),
-            "lacking": range(2 * config.sinks + 1),
+            "lacking": range(2 * config.sinks * config.batch + 1),
             "code": walk_layout(config)["code"].shape, "scale": walk_layout(config)["scale"].shape,
         })
         slots = Signal(data.ArrayLayout(slot_layout, config.slots))
@@ -205,6 +211,10 @@ class SlotTable(wiring.Component):
         m.d.comb += self.errors.eq(errors.as_value())
         count = Signal(range(max(config.sinks, config.window, config.slots, config.row_words) + 1))
         slot = Signal.like(asked.slot)
+        advances, ahead = asked.op == Operation.ADVANCE, []
+        if config.batch > 1:
+            ahead = self.move(m, slots, errors)
+            advances = advances & (asked.move == Move.SAME)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
@@ -227,14 +237,15 @@ class SlotTable(wiring.Component):
                         m.next = "CLEAR"
                     with m.Else():
                         m.d.comb += errors.slot.eq(1)
-                with m.If(self.i.valid & (asked.op == Operation.ADVANCE)):
+                with m.If(self.i.valid & advances):
                     one = slots[asked.slot]
                     with m.If((asked.slot >= shape.slots) | ~one.open):
                         m.d.comb += errors.slot.eq(1)
                     with m.Elif(one.lacking != 0):
                         m.d.comb += errors.incomplete.eq(1)
                     with m.Else():
-                        m.d.sync += [one.phase.eq(~one.phase), one.lacking.eq(shape.streams << 1)]
+                        m.d.sync += [one.phase.eq(~one.phase), one.lacking.eq(shape.streams << 1),
+                                     *(each.eq(0) for each in ahead)]
                         self.grow(m, one)
 
             with m.State("SLOTS"):  # bases of the slots, and the stride
@@ -275,5 +286,34 @@ class SlotTable(wiring.Component):
                 m.d.sync += count.eq(count + 1)
                 with m.If(count + 1 == shape.streams):
                     one = slots[slot]
-                    m.d.sync += [one.eq(0), one.open.eq(1), one.lacking.eq(shape.streams << 1)]
+                    m.d.sync += [one.eq(0), one.open.eq(1), one.lacking.eq(shape.streams << 1),
+                                 *(each.eq(0) for each in ahead)]
                     m.next = "IDLE"
+
+    def move(self, m, slots, errors):
+        """Go through the tokens in progress; return what an advance makes zero."""
+        asked, one = self.i.payload, slots[self.i.p.slot]
+        ahead, most = (Signal(range(self.config.batch), name=name) for name in ("ahead", "most"))
+        first = Signal(slots.shape().elem_shape, reset_less=True)   # of the slot at the first token
+        owner = Signal.like(asked.slot)   # which slot that is
+        usable = (asked.slot < self.geometry.slots) & one.open
+        moves = self.i.valid & self.i.ready & (asked.op == Operation.ADVANCE)
+        with m.If(moves & (asked.move == Move.NEXT)):
+            with m.If(usable & (ahead != self.config.batch - 1)):
+                m.d.sync += [ahead.eq(ahead + 1), one.phase.eq(~one.phase)]
+                self.grow(m, one)
+                with m.If(ahead == 0):
+                    m.d.sync += [first.eq(one), owner.eq(asked.slot)]
+                with m.If(ahead == most):
+                    m.d.sync += [most.eq(most + 1),
+                                 one.lacking.eq(one.lacking + (self.geometry.streams << 1))]
+            with m.Else():
+                m.d.comb += errors.slot.eq(1)
+        with m.If(moves & (asked.move == Move.FIRST) & (ahead != 0)):
+            m.d.sync += ahead.eq(0)
+            with m.If(owner == asked.slot):
+                m.d.sync += [one[name].eq(first[name])
+                             for name in ("phase", "length", "code", "scale")]
+            with m.Else():   # tokens that never were completed
+                m.d.sync += most.eq(0)
+        return ahead, most

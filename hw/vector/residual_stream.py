@@ -23,7 +23,7 @@ class Action(enum.Enum, shape=unsigned(2)):
 
 
 class ResidualStream(wiring.Component):
-    """Words of one vector, `beats` beats of ``config.lanes``, in block RAM.
+    """Words of one vector, `beats` beats of ``config.lanes``, in block RAM; or one for each token.
 
     ``LOAD`` makes them of scaled codes; ``READ`` gives them on ``o`` twice, as a quantiser wants
     them; ``ADD`` adds scaled sums in place, from wide beats.  Each goes at a beat a cycle; a
@@ -32,7 +32,8 @@ class ResidualStream(wiring.Component):
     Members
     -------
     i_command : :py:`In(stream.Signature(StructLayout({"action", "beats", "scale", "shift"})))`
-        `scale` and `shift` as :class:`hw.vector.residual_add.ResidualAdd` takes them.
+        `scale` and `shift` as :class:`hw.vector.residual_add.ResidualAdd` takes them.  And
+        ``token``, with ``config.batch`` above 1.
     i_codes : :py:`In(stream.Signature(ArrayLayout(signed(code_bits), lanes)))`
         Codes of the embedding.
     i_sums : :py:`In(stream.Signature(ArrayLayout(signed(sum_bits), width)))`
@@ -47,6 +48,7 @@ class ResidualStream(wiring.Component):
             "i_command": In(stream.Signature(data.StructLayout({
                 "action": Action, "beats": range(config.max_beats + 1), "scale": SMALL_FLOAT,
                 "shift": signed(8),
+                **({"token": range(config.batch)} if config.batch > 1 else {}),
             }))),
             "i_codes": In(stream.Signature(data.ArrayLayout(signed(config.code_bits),
                                                             config.lanes))),
@@ -61,7 +63,7 @@ class ResidualStream(wiring.Component):
         m.submodules.narrower = narrower = Narrower(config.narrower)
         m.submodules.add = add = ResidualAdd(config.add)
         m.submodules.memory = vector = memory.Memory(shape=self.o.p.words.shape(),
-                                                     depth=config.max_beats, init=[])
+                                                     depth=config.depth, init=[])
         read, write = vector.read_port(), vector.write_port()
         command, final = self.i_command.p, self.i_command.p.beats - 1
         load, reading, adding = (Signal(name=name.lower()) for name in Action.__members__)
@@ -76,7 +78,7 @@ class ResidualStream(wiring.Component):
         valid, last, end = Signal(), Signal(), Signal()
         advance = ~valid | Mux(narrow, narrower.o.valid & add.i.ready, self.o.ready)
         ask = (reading | adding) & ~asked & advance
-        m.d.comb += [read.addr.eq(address), read.en.eq(advance)]
+        m.d.comb += [read.addr.eq(self.place(address)), read.en.eq(advance)]
         with m.If(advance):
             m.d.sync += [valid.eq(ask), last.eq(address == final), end.eq(second)]
         coded = self.i_codes.valid & self.i_codes.ready
@@ -104,7 +106,8 @@ class ResidualStream(wiring.Component):
         written, last_written = Signal.like(address), Signal.like(address, reset_less=True)
         m.d.sync += last_written.eq(final)   # nothing is written that soon
         m.d.comb += [
-            write.en.eq(add.o.valid), write.addr.eq(written), write.data.eq(add.o.payload),
+            write.en.eq(add.o.valid), write.addr.eq(self.place(written)),
+            write.data.eq(add.o.payload),
             self.i_command.ready.eq(write.en & (written == last_written)
                                     | self.o.valid & self.o.ready & last & end),
         ]
@@ -113,3 +116,7 @@ class ResidualStream(wiring.Component):
         with m.If(self.i_command.ready):
             m.d.sync += asked.eq(0)
         return m
+
+    def place(self, beat):
+        """Return the address of a beat of the command's token."""
+        return Cat(beat, self.i_command.p.token) if self.config.batch > 1 else beat

@@ -61,14 +61,19 @@ LEFT_OUT = "; or leave the units out by units = false"
     ("array.lanes=66", f"array.lanes must be a multiple of units.lanes (8), not 66{LEFT_OUT}"),
     ("units.up_width=6", f"units.up_width must be a multiple of units.lanes (8), not 6{LEFT_OUT}"),
     ("units.max_ffn=5000", f"units.max_ffn must be at most array.max_m (4096), not 5000{LEFT_OUT}"),
-    ("array.batch=2", ("array.batch must be 1 beside units, which take one token at a time, not 2"
-                       f"{LEFT_OUT}")),
     ("array.batch=5", "array.batch must be at most 4, not 5"),
     ("units.lanes=3", "units.lanes must be one of 1, 2, 4, 8, 16, not 3"),
     ("units.down_width=2000", "units cannot be built: width must be at most 1024, not 2000"),
 ])
 def test_units_that_do_not_go_with_the_array_are_refused(override: str, message: str) -> None:
     assert refused(override) == [message]
+
+
+def test_a_batch_needs_the_whole_accelerator() -> None:
+    assert resolve("tiny", None, ["array.batch=4"]).attention.cache.batch == 4
+    assert refused("array.batch=2", "system=false") == [(
+        "array.batch must be 1 beside units without a system, which take one token at a time, "
+        f"not 2{LEFT_OUT}")]
 
 
 def test_a_file_extends_a_preset_and_takes_overrides(tmp_path: Path) -> None:

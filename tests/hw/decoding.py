@@ -141,11 +141,15 @@ class Runner:
         return float(smallfloat.from_bits(np.array(self.dut.get("o_logit_scale"))))
 
     def step(self, token, position, slot=0, skip_head=False):
-        """Run one token, a look at every cycle."""
+        """Run one token, or a list of them that share their weights, a look at every cycle."""
         dut, layout = self.dut, self.bench.i_token.payload.shape()
+        what = {"token": token}
+        if self.config.array.batch > 1:
+            tokens = token if isinstance(token, list) else [token]
+            what = {"tokens": tokens + [0] * (self.config.array.batch - len(tokens)),
+                    "count": len(tokens)}
         dut.set("i_token__payload", layout.const({
-            "token": token, "slot": slot, "position": position,
-            "skip_head": skip_head}).as_bits())
+            **what, "slot": slot, "position": position, "skip_head": skip_head}).as_bits())
         dut.set("i_token__valid", 1)
         dut.set("o_token__ready", 1)
         logits, cycles, following, outside, busy, done = [], 0, None, 0, 0, 0

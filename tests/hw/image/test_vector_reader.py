@@ -101,3 +101,37 @@ def test_planted_bugs_are_seen(old, new):
     except AssertionError:
         return
     assert result != expected(config)
+
+
+def several(build=VectorReader):
+    """Words read of the vectors of three tokens, loaded first, then read in another order."""
+    config = VectorReaderConfig(port=PORT, word_bits=9, max_words=12, batch=3)
+    dut, rng, got = build(config), np.random.default_rng(4), []
+    vectors = rng.integers(0, 512, (3, 7)).tolist()
+    beats, order = [join(config.splitter, words) for words in vectors], [1, 0, 2, 1]
+
+    async def control(ctx):
+        await send(ctx, dut.i_load, [{"burst": {"address": 9, "beats": len(beats[0])}, "words": 7,
+                                      "token": token} for token in range(3)])
+        await send(ctx, dut.i_read, [{"passes": 2, "token": token} for token in order])
+
+    async def memory(ctx):
+        for one in beats:
+            await receive(ctx, dut.o_request, 1, [])
+            await send(ctx, dut.i_beats, one)
+
+    async def sink(ctx):
+        await receive(ctx, dut.o, 14 * len(order), got)
+    simulate(dut, control, memory, sink)
+    return got, [word for token in order for word in 2 * vectors[token]]
+
+
+def test_each_token_has_a_vector():
+    got, wanted = several()
+    assert got == wanted
+
+
+def test_a_vector_of_the_wrong_token_is_noticed():
+    got, wanted = several(mutant(VectorReader, "write.addr.eq(self.place(loaded, token))",
+                                 "write.addr.eq(self.place(loaded, self.i_load.p.token))"))
+    assert got != wanted

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import pytest
 from amaranth.sim import Simulator
 
@@ -7,15 +9,16 @@ from golden_model.kv.row_walk import Geometry
 from golden_model.kv.slot_table import clear_cycles, configure_cycles, next_row
 from golden_model.kv_config import KvCacheConfig
 from hw.kv import slot_table
-from hw.kv.layouts import Operation
+from hw.kv.layouts import Move, Operation
 from hw.kv.slot_table import SlotTable
 from tests.hw.kv.test_row_walk import fields
+from tests.mutants import mutant
 
 CONFIG = KvCacheConfig(lanes=1, rows=24, sinks=6, row_words=3, window=7, slots=3)
 
 
-def run(scenario):
-    dut = SlotTable(CONFIG)
+def run(scenario, config=CONFIG, build=None):
+    dut = (build or SlotTable)(config)
 
     async def testbench(ctx):
         await scenario(ctx, dut)
@@ -134,6 +137,127 @@ def test_faults():
         assert (await look(ctx, dut, 1, 1)).slot
 
     run(scenario)
+
+
+async def go_through(ctx, dut, geometry, slot, before, count):
+    """Append rows of `count` tokens behind `before` others, stream by stream."""
+    for stream in range(geometry.streams):
+        for tokens in range(before, before + count):
+            if tokens > before:
+                assert await operate(ctx, dut, Operation.ADVANCE, slot=slot,
+                                     move=Move.NEXT) == (1, set())
+            for value in (False, True):
+                # A read that runs ahead is of the token whose turn it is, and waits for its row.
+                found = await look(ctx, dut, slot, stream, value, newest=True)
+                assert (found.appended, found.read.bare, found.lacks) == (0, 0, 3 - value)
+                check_read(geometry, found.read, rows_read(tokens, True, geometry.window))
+                found = await look(ctx, dut, slot, stream, value)
+                assert (found.slot, found.stream, found.appended, found.lacks) == (0, 0, 0, 0)
+                assert found.length == min(tokens, geometry.window)
+                assert (found.append.code, found.append.scale) == next_row(geometry, tokens)
+                assert found.append.bos == (tokens == 0)
+                await note(ctx, dut)
+                found = await look(ctx, dut, slot, stream, value, newest=True)
+                assert (found.appended, found.lacks) == (1, 2 * (not value))
+                found = await look(ctx, dut, slot, stream, value)
+                assert (found.appended, found.read.bare) == (1, not value)
+                check_read(geometry, found.read, rows_read(tokens, True, geometry.window))
+        if stream + 1 < geometry.streams:
+            assert await operate(ctx, dut, Operation.ADVANCE, slot=slot,
+                                 move=Move.FIRST) == (1, set())
+
+
+def go_on(geometry, counts, build=None):
+    """Go on by several tokens at a time."""
+    async def scenario(ctx, dut):
+        await operate(ctx, dut, Operation.CONFIGURE, **geometry._asdict())
+        slot = geometry.slots - 1
+        await operate(ctx, dut, Operation.CLEAR, slot=slot)
+        before = 0
+        for count in counts:
+            await go_through(ctx, dut, geometry, slot, before, count)
+            assert await operate(ctx, dut, Operation.ADVANCE, slot=slot) == (1, set())
+            before += count
+            assert not (await look(ctx, dut, slot, 0)).pending
+            assert ctx.get(dut.lengths[slot]) == min(before, geometry.window)
+
+    run(scenario, replace(CONFIG, batch=3), build)
+
+
+@pytest.mark.parametrize(("geometry", "counts"), [
+    (Geometry(3, 2, 3, 5), (3, 1, 2, 3, 3, 1, 3)), (Geometry(1, 6, 1, 2), (1, 3, 2, 3)),
+    (Geometry(2, 1, 2, 7), (2, 3, 1, 3, 3, 3)),
+], ids=str)
+def test_several_tokens_in_progress_go_through_each_stream(geometry, counts):
+    go_on(geometry, counts)
+
+
+def test_each_of_several_tokens_has_to_be_complete():
+    async def scenario(ctx, dut):
+        await operate(ctx, dut, Operation.CONFIGURE, **Geometry(2, 1, 1, 5)._asdict())
+        assert (await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT))[1] == {"slot"}
+        await operate(ctx, dut, Operation.CLEAR, slot=0)
+        for value in (False, True):
+            await look(ctx, dut, 0, 0, value)
+            await note(ctx, dut)
+        assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
+        assert (await operate(ctx, dut, Operation.ADVANCE, slot=0))[1] == {"incomplete"}
+        for value in (False, True):
+            await look(ctx, dut, 0, 0, value)
+            await note(ctx, dut)
+        assert await operate(ctx, dut, Operation.ADVANCE, slot=0) == (1, set())
+        assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
+        assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
+        # One too many.
+        assert (await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT))[1] == {"slot"}
+
+    run(scenario, replace(CONFIG, batch=3))
+
+
+async def leave(ctx, dut):
+    """Leave two tokens of a slot unfinished, then go on in another one."""
+    geometry = Geometry(2, 2, 1, 5)
+    await operate(ctx, dut, Operation.CONFIGURE, **geometry._asdict())
+    for slot in range(2):
+        await operate(ctx, dut, Operation.CLEAR, slot=slot)
+    await go_through(ctx, dut, geometry, 1, 0, 1)
+    assert await operate(ctx, dut, Operation.ADVANCE, slot=1) == (1, set())
+    for _ in range(2):
+        assert await operate(ctx, dut, Operation.ADVANCE, slot=0, move=Move.NEXT) == (1, set())
+    assert await operate(ctx, dut, Operation.ADVANCE, slot=1, move=Move.FIRST) == (1, set())
+    await go_through(ctx, dut, geometry, 1, 1, 3)
+    assert await operate(ctx, dut, Operation.ADVANCE, slot=1) == (1, set())
+    # The one that was left begins anew when it is cleared.
+    await operate(ctx, dut, Operation.CLEAR, slot=0)
+    await go_through(ctx, dut, geometry, 0, 0, 2)
+    assert await operate(ctx, dut, Operation.ADVANCE, slot=0) == (1, set())
+
+
+def test_unfinished_tokens_of_one_slot_are_nothing_to_another():
+    run(leave, replace(CONFIG, batch=3))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("with m.If(owner == asked.slot):", "with m.If(C(1, 1)):"),
+    ("m.d.sync += most.eq(0)", "m.d.sync += most.eq(most)"),
+])
+def test_planted_bugs_in_leaving_tokens_are_seen(old, new):
+    with pytest.raises(AssertionError):
+        run(leave, replace(CONFIG, batch=3), mutant(SlotTable, old, new))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("with m.If(ahead == 0):", "with m.If(ahead == 1):"),
+    ('for name in ("phase", "length", "code", "scale")]',
+     'for name in ("phase", "length", "code")]'),
+    ('for name in ("phase", "length", "code", "scale")]',
+     'for name in ("length", "code", "scale")]'),
+    ("ahead.eq(ahead + 1), one.phase.eq(~one.phase)", "ahead.eq(ahead + 1)"),
+    ("one.lacking.eq(one.lacking + (self.geometry.streams << 1))", "one.lacking.eq(one.lacking)"),
+])
+def test_planted_bugs_in_going_through_tokens_are_seen(old, new):
+    with pytest.raises(AssertionError):
+        go_on(Geometry(3, 2, 3, 5), (3, 1, 2, 3, 3), mutant(SlotTable, old, new))
 
 
 class Short(SlotTable):

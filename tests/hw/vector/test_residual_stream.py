@@ -114,3 +114,51 @@ def test_a_planted_bug_is_noticed(monkeypatch, old, new):
     except AssertionError:
         return   # it hangs
     assert words != expected(CONFIGS[0])
+
+
+def several(build=ResidualStream):
+    """Words read of the vectors of three tokens that take turns, and what they should be."""
+    config = ResidualStreamConfig(lanes=2, width=4, max_n=10, sum_bits=12, batch=3)
+    dut, rng, beats = build(config), np.random.default_rng(3), 5
+    codes = rng.integers(-16, 16, (3, 10))
+    sums = rng.integers(-2048, 2048, (3, 10))
+    scale = smallfloat.from_float(2.0 ** -14)
+    turns = [(action, token) for action in ("load", "read", "add", "read")
+             for token in ((2, 0, 1) if action == "add" else (0, 1, 2))]
+    got, words, wanted = [], {}, []
+    for action, token in turns:
+        if action == "load":
+            words[token] = golden.load(codes[token], scale, SHIFT)
+        elif action == "add":
+            words[token] = golden.add(words[token], sums[token], scale, SHIFT)
+        else:
+            wanted += 2 * words[token].tolist()
+
+    async def command(ctx):
+        await send(ctx, dut.i_command, [
+            {"action": Action[action.upper()].value, "beats": beats, "shift": SHIFT,
+             "scale": small(scale), "token": token} for action, token in turns])
+
+    async def load(ctx):
+        await send(ctx, dut.i_codes, [row for token in range(3)
+                                      for row in codes[token].reshape(-1, 2).tolist()])
+
+    async def add(ctx):
+        await send(ctx, dut.i_sums, [row for token in (2, 0, 1)
+                                     for row in wide(config, sums[token])])
+
+    async def sink(ctx):
+        await receive(ctx, dut.o, len(wanted) // 2, got)
+    simulate(dut, command, load, add, sink)
+    return [word for one in got for word in one.words], wanted
+
+
+def test_each_token_has_a_vector():
+    words, wanted = several()
+    assert words == wanted
+
+
+def test_a_vector_of_the_wrong_token_is_noticed():
+    words, wanted = several(mutant(ResidualStream, "write.addr.eq(self.place(written))",
+                                   "write.addr.eq(written)"))
+    assert words != wanted
