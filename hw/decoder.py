@@ -130,7 +130,7 @@ class Decoder(wiring.Component):
         for name, part in vars(self).items():
             if isinstance(part, wiring.Component):
                 m.submodules[name] = part
-        self.units = Dispatch(m, self.sequencer.o, self.sequencer.op)
+        self.units = Dispatch(m, self.sequencer.o, self.sequencer.op, self.sequencer.others)
         self.token(m)
         self.image(m)
         self.scales(m)
@@ -195,7 +195,7 @@ class Decoder(wiring.Component):
         m.d.comb += [self.up.base.eq(gate.up_address), self.up.beats.eq(gate.up_blocks),
                      self.columns.base.eq(gate.down_address),
                      self.columns.beats.eq(gate.down_blocks)]
-        with m.If(self.units.op["output"]):
+        with m.If(self.units.choice["output"]):
             m.d.comb += [self.columns.base.eq(fields["output"].address),
                          self.columns.beats.eq(fields["output"].blocks)]
         wiring.connect(m, self.gate_up.o_row, self.up.i)
@@ -281,7 +281,7 @@ class Decoder(wiring.Component):
             m.d.sync += [self.awaited.eq(1), self.scaled.eq(0)]
 
         wiring.connect(m, self.attention.o, self.attended.i)
-        op, offered = self.units.op, Signal()
+        op, choice, offered = self.units.op, self.units.choice, Signal()
         ports = {"quantise": residual.o, "output": self.attended.o, "feed_forward": self.gate_up.o}
         m.d.comb += [
             offered.eq(Cat(op[name] & port.valid for name, port in ports.items()).any()),
@@ -290,8 +290,8 @@ class Decoder(wiring.Component):
             masked.i.valid.eq(offered & gains.o.valid),
             gains.o.ready.eq(offered & masked.i.ready),
             # Whatever is not valid is as good as any other: two choices for three.
-            Value.cast(masked.i.p.x).eq(Mux(op["quantise"], Value.cast(residual.o.p.words), Mux(
-                op["output"], Value.cast(self.attended.o.p),
+            Value.cast(masked.i.p.x).eq(Mux(choice["quantise"], Value.cast(residual.o.p.words), Mux(
+                choice["output"], Value.cast(self.attended.o.p),
                 Value.cast(self.gate_up.o.p.words)))),
             Value.cast(masked.i.p.gain).eq(gains.o.payload),
         ]

@@ -21,27 +21,31 @@ class Dispatch:
         Module that the units are in.
     instruction
         Stream of instructions.
-    op
-        Opcode on it, a bit for each.
+    op, others
+        Opcode on it, a bit for each; and the complement, for choices of what units are offered.
 
     Attributes
     ----------
     op : dict
         Whether an instruction of each name is in work.
+    choice : dict
+        The same, of registers that have many loads: for wide choices.
     fields : dict
         Its fields.
     done
         The instruction in work is accepted in this cycle.
     """
 
-    def __init__(self, m, instruction, op):
+    def __init__(self, m, instruction, op, others):
         self.m, self.done = m, Signal()
         self.op, self.fields, self._needs = {}, {}, {name: [] for name in FIELDS}
+        self.choice = {}
         for name, code in OPCODES.items():
             layout = data.StructLayout(FIELDS[name])
             self.op[name] = Signal(name=f"op_{name}")
             self.fields[name] = data.View(layout, instruction.p.fields[:layout.size])
-            m.d.comb += self.op[name].eq(op[code])
+            self.choice[name] = Signal(name=f"choice_{name}")
+            m.d.comb += [self.op[name].eq(op[code]), self.choice[name].eq(~others[code])]
         m.d.comb += instruction.ready.eq(self.done)
 
     def flag(self, name, event, *instructions):
@@ -75,7 +79,7 @@ class Dispatch:
                 to = port.p[field]
                 self.m.d.comb += self.given(to, instructions[first], field)
                 for instruction in others:
-                    with self.m.If(self.op[instruction]):
+                    with self.m.If(self.choice[instruction]):
                         self.m.d.comb += self.given(to, instructions[instruction], field)
         return flag
 
@@ -86,6 +90,7 @@ class Dispatch:
 
     def close(self):
         """Make `done`; to be called when every unit is connected."""
-        for name, flags in self._needs.items():
-            with self.m.If(self.op[name]):
-                self.m.d.comb += self.done.eq(Cat(flags).all() if flags else 1)
+        # One is in work at most: no choice of the first one among them.
+        self.m.d.comb += self.done.eq(Cat(
+            self.op[name] & Cat(flags, C(1, 1)).all()
+            for name, flags in self._needs.items()).any())

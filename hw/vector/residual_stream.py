@@ -69,9 +69,10 @@ class ResidualStream(wiring.Component):
                      for flag, action in zip((load, reading, adding), Action, strict=True)]
 
         # A command stands for two cycles at least, and no word is there in its first.
-        narrow, gives = Signal(), Signal()
+        narrow, gives, single = Signal(), Signal(), Signal()
         beats = Signal.like(command.beats, reset_less=True)
-        m.d.sync += [narrow.eq(adding), gives.eq(reading), beats.eq(command.beats)]
+        m.d.sync += [narrow.eq(adding), gives.eq(reading), beats.eq(command.beats),
+                     single.eq(command.beats == 1)]
         address, second, asked = Signal(range(max(config.max_beats, 2))), Signal(), Signal()
         valid, last, end = Signal(), Signal(), Signal()
         advance = ~valid | Mux(narrow, narrower.o.valid & add.i.ready, self.o.ready)
@@ -91,6 +92,7 @@ class ResidualStream(wiring.Component):
 
         m.d.comb += [
             narrower.i_command.valid.eq(narrow), narrower.i_command.p.beats.eq(beats),
+            narrower.i_command.p.single.eq(single),
             narrower.i.payload.eq(self.i_sums.payload), narrower.i.valid.eq(self.i_sums.valid),
             self.i_sums.ready.eq(narrower.i.ready),
             narrower.o.ready.eq(valid & narrow & add.i.ready),
