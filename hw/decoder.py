@@ -106,6 +106,8 @@ class Decoder(wiring.Component):
         self.rotation, self.gate_up = Rotation(config.rotation), GateUp(config.gate_up)
         self.up = BurstAddress(config.up_address)
         self.columns = BurstAddress(config.column_address)
+        self.column_bursts = Slack(self.columns.o.payload.shape())
+        self.column_weights = Slack(self.masked.i_weights.payload.shape())
         self.plane_sum, self.sampler = PlaneSum(config.plane_sum), Sampler(config.sampler)
         self.products, self.unit = ScaleProducts(config.products), MixedFloatUnit(config.unit)
         self.arbiter = RequestArbiter(config.arbiter)
@@ -177,13 +179,15 @@ class Decoder(wiring.Component):
                 ("dense", None, self.weights.i, "trits"),
                 ("gains", self.gains.o_request, self.gains.i_beats, "packed"),
                 ("up", self.up.o, self.gate_up.i_weights, "trits"),
-                ("columns", self.columns.o, self.masked.i_weights, "trits")):
+                ("columns", self.column_bursts.o, self.column_weights.i, "trits")):
             asked, given = readers[name]
             if request is not None:
                 wiring.connect(m, request, asked)
             m.d.comb += [beats.valid.eq(given.valid), given.ready.eq(beats.ready),
                          beats.payload.eq(data.View(layout, given.payload)[what])]
         wiring.connect(m, self.weights.o, self.array.i_w)
+        wiring.connect(m, self.columns.o, self.column_bursts.i)
+        wiring.connect(m, self.column_weights.o, self.masked.i_weights)
         wiring.connect(m, self.array.o, self.sums.i)
         fields = self.units.fields
         gate, attend, head = (fields[name] for name in ("feed_forward", "attend", "head"))

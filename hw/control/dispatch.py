@@ -8,6 +8,9 @@ from golden_model.instruction_config import FIELDS, OPCODES
 
 __all__ = ["Dispatch"]
 
+NARROW = 2
+"""Bits of a field up to which it may say what a unit does, in the same cycle."""
+
 
 class Dispatch:
     """Instructions of a :class:`hw.control.sequencer.Sequencer` in a module of several units.
@@ -78,8 +81,9 @@ class Dispatch:
             if field != "when":
                 to = port.p[field]
                 self.m.d.comb += self.given(to, instructions[first], field)
+                bits = self.choice if len(Value.cast(to)) > NARROW else self.op
                 for instruction in others:
-                    with self.m.If(self.choice[instruction]):
+                    with self.m.If(bits[instruction]):
                         self.m.d.comb += self.given(to, instructions[instruction], field)
         return flag
 

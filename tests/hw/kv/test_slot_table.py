@@ -10,6 +10,7 @@ from hw.kv import slot_table
 from hw.kv.layouts import Operation
 from hw.kv.slot_table import SlotTable
 from tests.hw.kv.test_row_walk import fields
+from tests.mutants import mutant
 
 CONFIG = KvCacheConfig(lanes=1, rows=24, sinks=6, row_words=3, window=7, slots=3)
 
@@ -143,6 +144,13 @@ class Short(SlotTable):
         with m.If(slot.length == 0):
             m.d.sync += slot.code.eq(self.geometry.code_step)
         super().grow(m, slot)
+
+
+def test_a_look_up_of_the_stream_before_is_noticed(monkeypatch):
+    monkeypatch.setitem(globals(), "SlotTable", mutant(
+        SlotTable, "looked.eq(look)", "looked.eq(0)"))
+    with pytest.raises(AssertionError):
+        test_pointers_follow_the_golden_model(Geometry(3, 2, 3, 5))
 
 
 def test_a_planted_bug_is_noticed(monkeypatch):
