@@ -42,6 +42,7 @@ class Narrower(wiring.Component):
         part, final = Signal(range(max(config.parts, 2))), Signal(init=config.parts == 1)
         following = Signal(range(config.max_beats + 2), init=2)   # number of the beat after next
         first, ends = Signal(init=1), Signal()   # of the next beat; `ends` of none that is first
+        ends_wide = Signal()   # the next beat is the last of a wide one
         wide, size = Value.cast(self.i.payload), config.lanes * config.bits
         parts = Array(wide[n * size:(n + 1) * size] for n in range(config.parts))
         accepted = self.o.valid & self.o.ready
@@ -49,13 +50,15 @@ class Narrower(wiring.Component):
             self.o.valid.eq(self.i.valid & self.i_command.valid),
             Value.cast(self.o.p.values).eq(parts[part]),
             self.o.p.last.eq(Mux(first, self.i_command.p.single, ends)),
-            self.i.ready.eq(accepted & (final | self.o.p.last)),
+            # Whether or not there is something to accept.
+            ends_wide.eq(final | self.o.p.last),
+            self.i.ready.eq(self.o.ready & self.i_command.valid & ends_wide),
             self.i_command.ready.eq(accepted & self.o.p.last),
         ]
         with m.If(accepted):
             if config.parts > 1:
-                m.d.sync += final.eq(~self.i.ready & (part == config.parts - 2))
-            m.d.sync += [part.eq(Mux(self.i.ready, 0, part + 1)), first.eq(self.o.p.last),
+                m.d.sync += final.eq(~ends_wide & (part == config.parts - 2))
+            m.d.sync += [part.eq(Mux(ends_wide, 0, part + 1)), first.eq(self.o.p.last),
                          ends.eq(following == self.i_command.p.beats),
                          following.eq(Mux(self.o.p.last, 2, following + 1))]
         return m

@@ -86,7 +86,7 @@ def test_matches_golden_model_in_value_and_cycle(config, stall):
 
 
 def sums_behind_a_reset(build=WeightedSum):
-    """Sums of a pass ahead of which another one was dropped half way, and those of the model."""
+    """Return a pass's sums, ahead of which another was dropped half way, and the model's."""
     config, reset, got = CONFIGS[1], Signal(), []
     _, (weight, codes, _), *_ = passes(config)
     rows, weights = row_payloads(config, codes), [{"codes": row} for row in weight.tolist()]

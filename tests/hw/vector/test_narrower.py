@@ -63,9 +63,9 @@ def test_cycles_are_pinned():
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("(final | self.o.p.last)", "final"),
+    ("final | self.o.p.last", "final"),
     ("(part == config.parts - 2)", "(part == config.parts - 1)"),
-    ("Mux(self.i.ready, 0, part + 1)", "part + 1"),
+    ("Mux(ends_wide, 0, part + 1)", "part + 1"),
     ("Mux(self.o.p.last, 2, following + 1)", "following + 1"),
     ("first.eq(self.o.p.last)", "first.eq(0)"),
     ("(following == self.i_command.p.beats)", "(following + 1 == self.i_command.p.beats)"),
