@@ -78,4 +78,4 @@ class SamplerConfig:
 
     def factor_latency(self, unit: FloatUnitConfig) -> int:
         """Cycles from the scale's transfer to the first logit's, of a small-float unit at rest."""
-        return unit.latency["mul"] + 1
+        return unit.latency["mul"] + 2

@@ -213,12 +213,13 @@ class Accelerator(wiring.Component):
                                          & (corrected == core.corrected))
         with m.If(core.clear_errors | control.soft_reset):
             m.d.sync += corrected.eq(0)
+        # A cycle late: causes come from all over.
+        m.d.sync += Value.cast(control.set_errors).eq(raised(control.set_errors, causes))
         counts = {"cycles": C(1, 1), "busy": loop.running, "stall_input": loop.input_wait,
                   "stall_output": loop.output_wait, "tokens": loop.token_done,
                   "ecc_corrected": corrected != core.corrected,
                   **{name: core.counts[name] for name, _ in core.counts.shape()}}
         m.d.comb += [
-            Value.cast(control.set_errors).eq(raised(control.set_errors, causes)),
             Value.cast(control.set_irq_status).eq(raised(control.set_irq_status, {
                 "done": loop.done, "kv": loop.kv_done})),
             Value.cast(control.count).eq(Cat(counts[name] for name, _ in control.count.shape())),

@@ -92,23 +92,22 @@ class Decoder(wiring.Component):
         self.config = config
         self.attention = CachedAttention(config.attention)
         self.run, self.sequencer = TokenRun(config.token_run), Sequencer(config.sequencer)
-        self.meter = CycleMeter(config.port)
-        self.hub, self.trits = ImageHub(config.hub), TritPort(config.trit_port)
-        self.embedding = EmbeddingRow(config.embedding_row)
+        self.meter, self.hub = CycleMeter(config.port), ImageHub(config.hub)
+        self.trits, self.embedding = TritPort(config.trit_port), EmbeddingRow(config.embedding_row)
         self.position = BurstAddress(config.position_address)
         self.rotations, self.gains = VectorReader(config.rotations), VectorReader(config.gains)
         self.residual = ResidualStream(config.residual)
         self.masked = MaskedLinear(config.masked_linear)
         self.array, self.digits = TernaryArray(config.engine), DigitWords(config.engine)
         # No path of logic from who waits for sums or words through the engines to the memory.
-        self.weights = Slack(self.array.i_w.payload.shape())
-        self.sums = Slack(self.array.o.payload.shape())
-        self.attended = Slack(self.attention.o.payload.shape())
-        self.array_packer = CodePacker(config.array_packer)
-        self.up_packer = CodePacker(config.up_packer)
+        self.weights, self.sums, self.attended = (Slack(port.payload.shape()) for port in (
+            self.array.i_w, self.array.o, self.attention.o))
+        self.array_packer, self.up_packer = (CodePacker(packer) for packer in (
+            config.array_packer, config.up_packer))
         self.rotation, self.gate_up = Rotation(config.rotation), GateUp(config.gate_up)
-        self.up = BurstAddress(config.up_address)
-        self.columns = BurstAddress(config.column_address)
+        self.up, self.columns = map(BurstAddress, (config.up_address, config.column_address))
+        self.column_bursts, self.column_weights = (Slack(port.payload.shape()) for port in (
+            self.columns.o, self.masked.i_weights))
         self.plane_sum, self.sampler = PlaneSum(config.plane_sum), Sampler(config.sampler)
         self.products, self.unit = ScaleProducts(config.products), MixedFloatUnit(config.unit)
         self.arbiter = RequestArbiter(config.arbiter)
@@ -135,8 +134,8 @@ class Decoder(wiring.Component):
         for name, part in vars(self).items():
             if isinstance(part, wiring.Component):
                 m.submodules[name] = part
-        self.units = Dispatch(m, self.sequencer.o, self.sequencer.op, chunk.tokens_of(self),
-                              self.config.array.batch)
+        self.units = Dispatch(m, self.sequencer.o, self.sequencer.op, self.sequencer.others,
+                              chunk.tokens_of(self), self.config.array.batch)
         self.token(m)
         self.image(m)
         self.scales(m)
@@ -184,13 +183,15 @@ class Decoder(wiring.Component):
                 ("dense", None, self.weights.i, "trits"),
                 ("gains", self.gains.o_request, self.gains.i_beats, "packed"),
                 ("up", self.up.o, self.gate_up.i_weights, "trits"),
-                ("columns", self.columns.o, self.masked.i_weights, "trits")):
+                ("columns", self.column_bursts.o, self.column_weights.i, "trits")):
             asked, given = readers[name]
             if request is not None:
                 wiring.connect(m, request, asked)
             m.d.comb += [beats.valid.eq(given.valid), given.ready.eq(beats.ready),
                          beats.payload.eq(data.View(layout, given.payload)[what])]
         wiring.connect(m, self.weights.o, self.array.i_w)
+        wiring.connect(m, self.columns.o, self.column_bursts.i)
+        wiring.connect(m, self.column_weights.o, self.masked.i_weights)
         wiring.connect(m, self.array.o, self.sums.i)
         fields = self.units.fields
         gate, attend, head = (fields[name] for name in ("feed_forward", "attend", "head"))
@@ -202,7 +203,7 @@ class Decoder(wiring.Component):
         m.d.comb += [self.up.base.eq(gate.up_address), self.up.beats.eq(gate.up_blocks),
                      self.columns.base.eq(gate.down_address),
                      self.columns.beats.eq(gate.down_blocks)]
-        with m.If(self.units.op["output"]):
+        with m.If(self.units.choice["output"]):
             m.d.comb += [self.columns.base.eq(fields["output"].address),
                          self.columns.beats.eq(fields["output"].blocks)]
         wiring.connect(m, self.gate_up.o_row, self.up.i)
@@ -288,7 +289,7 @@ class Decoder(wiring.Component):
             m.d.sync += [self.awaited.eq(1), *self.codes_scale.ask()]
 
         wiring.connect(m, self.attention.o, self.attended.i)
-        op, offered = self.units.op, Signal()
+        op, choice, offered = self.units.op, self.units.choice, Signal()
         ports = {"quantise": residual.o, "output": self.joined[0], "feed_forward": self.gate_up.o}
         m.d.comb += [
             offered.eq(Cat(op[name] & port.valid for name, port in ports.items()).any()),
@@ -297,8 +298,8 @@ class Decoder(wiring.Component):
             masked.i.valid.eq(offered & gains.o.valid),
             gains.o.ready.eq(offered & masked.i.ready),
             # Whatever is not valid is as good as any other: two choices for three.
-            Value.cast(masked.i.p.x).eq(Mux(op["quantise"], Value.cast(residual.o.p.words), Mux(
-                op["output"], Value.cast(self.joined[1]),
+            Value.cast(masked.i.p.x).eq(Mux(choice["quantise"], Value.cast(residual.o.p.words), Mux(
+                choice["output"], Value.cast(self.joined[1]),
                 Value.cast(self.gate_up.o.p.words)))),
             Value.cast(masked.i.p.gain).eq(gains.o.payload),
         ]

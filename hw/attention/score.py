@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.attention_config import ScoreConfig
 from golden_model.formats import KV_ZERO_BITS
 from hw.attention.sign_dot import SignDot, pair_layout
+from hw.delay import vacant
 from hw.emit import once
 
 __all__ = ["Score", "key_layout", "split_bos", "zero_step"]
@@ -112,11 +113,13 @@ class Score(wiring.Component):
 
         row, word, second = self.i_row.p, Signal(range(words)), Signal()
         splits = row.bos & (config.bos_bits > config.code_bits)
-        taken = Signal()
+        taken, gives, moves = Signal(), Signal(), Signal()
         ends = ~splits | second
         m.d.comb += [
-            taken.eq(self.i_row.valid & self.holds(self.bank) & advance),
-            self.i_row.ready.eq(self.holds(self.bank) & advance & ends),
+            taken.eq(self.i_row.valid & self.holds(self.bank) & moves),
+            self.i_row.ready.eq(self.holds(self.bank) & moves & ends),
+            # The same as `advance`, by a register and a net of its own.
+            moves.eq(vacant(m, gives, "vacant", advance=advance) | self.o.ready),
             release.eq(taken & ends & row.last_word & row.last),
         ]
         with m.If(taken):
@@ -153,8 +156,9 @@ class Score(wiring.Component):
             final = held
 
         fresh = Signal(init=1)  # no word of this row was added yet
+        m.d.comb += gives.eq(final.valid & final.ends)
         with m.If(advance):
-            m.d.sync += valid.eq(final.valid & final.ends)
+            m.d.sync += valid.eq(gives)
             with m.If(final.valid):
                 m.d.sync += [fresh.eq(final.ends), self.o.p.scale.eq(final.scale),
                              self.o.p.value_scale.eq(final.value_scale),

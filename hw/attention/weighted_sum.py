@@ -146,7 +146,10 @@ class WeightedSum(wiring.Component):
                 *(to.eq(weight * (2 * n + 1)) for weight, values in zip(doubled, multiples)
                   for n, to in enumerate(values)),
             ]
-        rings = [[[Signal(signed(config.sum_bits), name=f"sum_{n}_{slot}_{lane}")
+        # Cleared in the cycle behind a reset, which thus has no way through what clears them.
+        fresh = Signal(init=1)
+        m.d.sync += fresh.eq(0)
+        rings = [[[Signal(signed(config.sum_bits), name=f"sum_{n}_{slot}_{lane}", reset_less=True)
                    for lane in range(config.lanes)] for slot in range(config.max_words)]
                  for n in range(config.queries)]
         copy = last.end & advance
@@ -164,7 +167,7 @@ class WeightedSum(wiring.Component):
                     m.d.sync += ring[0][lane].eq(total)
                     m.d.sync += [ring[n + 1][lane].eq(ring[n][lane])
                                  for n in range(config.max_words - 1)]
-                with m.If(copy):
+                with m.If(copy | fresh):
                     m.d.sync += [slot[lane].eq(0) for slot in ring]
         busy = self.deliver(m, rings, copy, last)
         # Twice the same, of registers of its own for what others see.

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The registers of the table behind a stream of requests; the slaves of all buses share it."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -199,7 +202,7 @@ class RegisterFile(wiring.Component):
 
     def count_up(self, m, reads, values):
         """All counters, and the one shadow of the high halves."""
-        shadow = Signal(32)
+        shadow, high = Signal(32), []
         for register in self.config.registers:
             if register.kind != "counter":
                 continue
@@ -209,6 +212,9 @@ class RegisterFile(wiring.Component):
                 m.d.sync += counter.eq(0)
             with m.Elif(self.count[name.removeprefix("count_")]):
                 m.d.sync += counter.eq(counter + 1)
-            with m.If(reads[name]):
-                m.d.sync += shadow.eq(counter[32:])
+            high.append((reads[name], counter[32:]))
             m.d.comb += [values[name].eq(counter[:32]), values[f"{name}_high"].eq(shadow)]
+        # One at most is read: no choice of the first one among them.
+        found = [Mux(read, value, 0) for read, value in high]
+        with m.If(Cat(read for read, _ in high).any()):
+            m.d.sync += shadow.eq(reduce(or_, found))

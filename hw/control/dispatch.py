@@ -8,6 +8,9 @@ from golden_model.instruction_config import FIELDS, OPCODES
 
 __all__ = ["Dispatch"]
 
+NARROW = 2
+"""Bits of a field up to which it may say what a unit does, in the same cycle."""
+
 
 class Dispatch:
     """Instructions of a :class:`hw.control.sequencer.Sequencer` in a module of several units.
@@ -21,8 +24,8 @@ class Dispatch:
         Module that the units are in.
     instruction
         Stream of instructions.
-    op
-        Opcode on it, a bit for each.
+    op, others
+        Opcode on it, a bit for each; and the complement, for choices of what units are offered.
     tokens
         How many tokens there are, up to `batch`, if that is above 1.  Then an instruction has a
         round for each token, which clears the flags as an instruction does; the last round accepts
@@ -34,6 +37,8 @@ class Dispatch:
     ----------
     op : dict
         Whether an instruction of each name is in work.
+    choice : dict
+        The same, of registers that have many loads: for wide choices.
     fields : dict
         Its fields.
     done
@@ -50,17 +55,19 @@ class Dispatch:
         To be driven: only the last token has a round.
     """
 
-    def __init__(self, m, instruction, op, tokens=None, batch=1):
+    def __init__(self, m, instruction, op, others, tokens=None, batch=1):
         self.m, self.done = m, Signal()
         self.round, self.first, self.token, self.turn = self.done, C(1, 1), None, {}
         if batch > 1:
             self.rounds(tokens, batch)
         self.op, self.fields, self._needs = {}, {}, {name: [] for name in FIELDS}
+        self.choice = {}
         for name, code in OPCODES.items():
             layout = data.StructLayout(FIELDS[name])
             self.op[name] = Signal(name=f"op_{name}")
             self.fields[name] = data.View(layout, instruction.p.fields[:layout.size])
-            m.d.comb += self.op[name].eq(op[code])
+            self.choice[name] = Signal(name=f"choice_{name}")
+            m.d.comb += [self.op[name].eq(op[code]), self.choice[name].eq(~others[code])]
         m.d.comb += instruction.ready.eq(self.done)
 
     def rounds(self, tokens, batch):
@@ -112,8 +119,9 @@ class Dispatch:
             if field != "when":
                 to = port.p[field]
                 self.m.d.comb += self.given(to, instructions[first], field)
+                bits = self.choice if len(Value.cast(to)) > NARROW else self.op
                 for instruction in others:
-                    with self.m.If(self.op[instruction]):
+                    with self.m.If(bits[instruction]):
                         self.m.d.comb += self.given(to, instructions[instruction], field)
         return flag
 
@@ -124,6 +132,7 @@ class Dispatch:
 
     def close(self):
         """Make `done`; to be called when every unit is connected."""
-        for name, flags in self._needs.items():
-            with self.m.If(self.op[name]):
-                self.m.d.comb += self.round.eq(Cat(flags).all() if flags else 1)
+        # One is in work at most: no choice of the first one among them.
+        self.m.d.comb += self.round.eq(Cat(
+            self.op[name] & Cat(flags, C(1, 1)).all()
+            for name, flags in self._needs.items()).any())

@@ -32,6 +32,8 @@ class Sequencer(wiring.Component):
     o : :py:`Out(stream.Signature(instruction_layout))`
     op : :py:`Out(len(OPCODES))`
         The opcode on ``o`` once more, a bit for each: which stands while ``o.valid`` does.
+    others : :py:`Out(len(OPCODES))`
+        Its complement, in registers of its own.
     o_request, i_beats
         A reader of the image.
     fault : :py:`Out(1)`
@@ -44,6 +46,7 @@ class Sequencer(wiring.Component):
                 "address": config.port.address_bits, "count": config.count_bits,
             }))),
             "o": Out(stream.Signature(instruction_layout)), "op": Out(len(OPCODES)),
+            "others": Out(len(OPCODES), init=-1),
             "o_request": Out(burst_stream(config.port)),
             "i_beats": In(beat_stream(config.port)),
             "fault": Out(1),
@@ -68,8 +71,14 @@ class Sequencer(wiring.Component):
             with m.If(beat == config.beats - 1):
                 m.d.sync += [beat.eq(0), full.eq(1)]
 
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), self.op.eq(0)]
+        # Whether there is a next instruction is known ahead of when this one is done.
+        free, known = ~self.o.valid | self.o.ready, fetched.opcode < len(OPCODES)
+        chosen = Cat(full & (fetched.opcode == n) for n in range(len(OPCODES)))
+        with m.If(free):
+            m.d.sync += [self.o.valid.eq(full & known), self.op.eq(chosen),
+                         self.others.eq(~chosen)]
+            with m.If(full):
+                m.d.sync += self.o.p.eq(fetched)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.i_run.valid):
@@ -77,15 +86,10 @@ class Sequencer(wiring.Component):
                                  left.eq(self.i_run.p.count), self.fault.eq(0)]
                     m.next = "RUN"
             with m.State("RUN"):
-                with m.If(full & (~self.o.valid | self.o.ready)):
-                    ends = (left == 0) | (fetched.opcode == OPCODES["end"])
-                    m.d.sync += [full.eq(0), self.o.p.eq(fetched), self.o.valid.eq(1),
-                                 *(bit.eq(fetched.opcode == n) for n, bit in enumerate(self.op)),
-                                 asking.eq(~ends)]
+                with m.If(full & free):
+                    ends = (left == 0) | (fetched.opcode == OPCODES["end"]) | ~known
+                    m.d.sync += [full.eq(0), asking.eq(~ends), self.fault.eq(~known)]
                     with m.If(ends):
-                        m.next = "LAST"
-                    with m.If(fetched.opcode >= len(OPCODES)):
-                        m.d.sync += [self.o.valid.eq(0), self.fault.eq(1), asking.eq(0)]
                         m.next = "LAST"
             with m.State("LAST"):
                 with m.If(~self.o.valid):

@@ -44,8 +44,8 @@ class Sampler(wiring.Component):
     ``config.drawing_latency + n + token`` cycles after the last of n logits.
 
     A token's scale comes before its logits: ``i.ready`` is low until it was taken and, with
-    sampling, until the small-float unit has multiplied it.  ``i_scale.ready`` depends
-    combinationally on ``o_request.ready``; all else on registers only.
+    sampling, until the small-float unit has multiplied it.  All handshakes depend on registers
+    only.
 
     The generator goes on when a drawn token is taken, so that ``random_state`` is always a seed
     from which the tokens to come follow.  It survives a reset.
@@ -86,7 +86,8 @@ class Sampler(wiring.Component):
         m.submodules.lanes = lanes = ScaleLanes(config.scale)
         m.submodules.scores = scores = Sram(config.scores)
         drawing, open_ = Signal(), Signal()
-        factor = Signal(SMALL_FLOAT, reset_less=True)
+        scale, factor = (Signal(SMALL_FLOAT, name=name, reset_less=True)
+                         for name in ("scale", "factor"))
         largest = Signal(signed(WORD_BITS), reset_less=True)
         index, last = Signal(range(config.max_vocab)), Signal(range(config.max_vocab))
         walk, flush = Signal(), Signal()
@@ -103,8 +104,8 @@ class Sampler(wiring.Component):
             argmax.i.payload.eq(self.i.payload),
             lanes.i.valid.eq(taken & drawing), lanes.i.p.y[0].eq(self.i.p.logit),
             lanes.i.p.scale.eq(factor), lanes.o.ready.eq(1),
-            self.o_request.p.operation.eq(Operation.MUL), self.o_request.p.a.eq(self.i_scale.p),
-            self.o_request.p.b.eq(self.sampling.unit),
+            self.o_request.p.operation.eq(Operation.MUL), self.o_request.p.a.eq(scale),
+            self.o_request.p.b.eq(factor),
         ]
         z = lanes.o.p[0]
         stored_last = later(m, self.i.p.last, config.scale.latency, "last")
@@ -119,14 +120,18 @@ class Sampler(wiring.Component):
 
         with m.FSM():
             with m.State("SCALE"):
-                m.d.comb += [
-                    self.o_request.valid.eq(self.i_scale.valid & self.sampling.enable),
-                    self.i_scale.ready.eq(~self.sampling.enable | self.o_request.ready)]
-                m.d.sync += [drawing.eq(self.sampling.enable), index.eq(0)]
-                with m.If(self.i_scale.valid & self.i_scale.ready):
+                m.d.comb += self.i_scale.ready.eq(1)
+                m.d.sync += [drawing.eq(self.sampling.enable), index.eq(0),
+                             scale.eq(self.i_scale.p), factor.eq(self.sampling.unit)]
+                with m.If(self.i_scale.valid):
                     m.next = "LOGITS"
                     with m.If(self.sampling.enable):
-                        m.next = "FACTOR"
+                        m.next = "ASK"
+
+            with m.State("ASK"):
+                m.d.comb += self.o_request.valid.eq(1)
+                with m.If(self.o_request.ready):
+                    m.next = "FACTOR"
 
             with m.State("FACTOR"):
                 m.d.comb += self.i_response.ready.eq(1)

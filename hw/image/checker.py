@@ -88,11 +88,11 @@ class ImageCheck(wiring.Component):
         number = Signal(range(config.steps))     # of the part of a beat
         state = Signal(32)
         current = Signal(data.ArrayLayout(8 * config.step, config.steps), reset_less=True)
-        full = Signal()
+        full, fresh = Signal(), Signal()   # `fresh`: the beat is the image's first
         last_step = number == config.steps - 1
         rest = config.beat_bytes % config.step
         blank = BLANK_BYTES // config.step
-        part = Mux((beat == 0) & (number < blank), 0, current[0])
+        part = Mux(fresh & (number < blank), 0, current[0])
         following = step(state, part)
         if rest:
             following = Mux(last_step, step(state, part[:8 * rest]), following)
@@ -111,7 +111,7 @@ class ImageCheck(wiring.Component):
                     with d.If(beat == config.header_beats - 1):
                         d.next = "LOOK"
             with d.State("LOOK"):
-                d.d.sync += [beat.eq(0), request.p.address.eq(0), judged.eq(sound)]
+                d.d.sync += [beat.eq(0), fresh.eq(1), request.p.address.eq(0), judged.eq(sound)]
                 d.next = "JUDGE"
             with d.State("JUDGE"):
                 with d.If(judged):
@@ -127,7 +127,7 @@ class ImageCheck(wiring.Component):
                     d.d.sync += [state.eq(following), number.eq(number + 1),
                                  Value.cast(current).eq(Value.cast(current) >> 8 * config.step)]
                 with d.If(ends):
-                    d.d.sync += [number.eq(0), full.eq(0), beat.eq(beat + 1)]
+                    d.d.sync += [number.eq(0), full.eq(0), fresh.eq(0), beat.eq(beat + 1)]
                     with d.If(beat + 1 == header.beats):
                         d.next = "COMPARE"
                 with d.If(self.i_beats.valid & self.i_beats.ready):

@@ -41,7 +41,8 @@ class TritPort(wiring.Component):
         m.submodules.unpacker = unpacker = TritUnpacker(self.config.unpacker, raw=True)
         wiring.connect(m, wiring.flipped(self.i), unpacker.i)
         packed = Signal.like(self.i.payload, reset_less=True)
-        with m.If(self.i.ready):
+        # As the unpacker moves: `i.ready`, but not by its net.
+        with m.If(~self.o.valid | self.o.ready):
             m.d.sync += packed.eq(self.i.payload)
         m.d.comb += [
             self.o.valid.eq(unpacker.o.valid), unpacker.o.ready.eq(self.o.ready),

@@ -222,7 +222,6 @@ class KvCache(wiring.Component):
         """Commands about whole sequences, one at a time."""
         asked, shape, found = self.i_control.p, table.geometry, table.o_append
         length = Signal.like(asked.length)
-        wiping = banks[0].wiping | banks[1].wiping
         accept = self.i_control.ready
         m.d.comb += [table.i.payload.eq(asked), self.idle.eq(~held)]
 
@@ -243,7 +242,8 @@ class KvCache(wiring.Component):
         with m.FSM() as fsm:
             m.d.comb += held.eq(self.i_control.valid | ~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
-                m.d.sync += [saved.eq(0), saved.slot.eq(asked.slot), length.eq(asked.length)]
+                m.d.sync += [Cat(saved, saving).eq(0), saved.slot.eq(asked.slot),
+                             length.eq(asked.length)]
                 with m.If(self.i_control.valid & quiet):
                     with m.Switch(asked.op):
                         with m.Case(Operation.SAVE):
@@ -267,7 +267,7 @@ class KvCache(wiring.Component):
                                 m.d.comb += [bank.wipe.eq(configures) for bank in banks]
                             m.next = "TABLE"
             with m.State("TABLE"):
-                with m.If(table.i.ready & ~wiping):
+                with m.If(table.i.ready & ~(banks[0].wiping | banks[1].wiping)):
                     m.next = "IDLE"
 
             with m.State("LOOK"):
@@ -288,9 +288,9 @@ class KvCache(wiring.Component):
                 asked_k = readers[0].i
                 m.d.comb += [asked_k.p.slot.eq(saved.slot), asked_k.p.stream.eq(saved.stream),
                              asked_k.p.newest.eq(0), asked_k.valid.eq(1)]
+                m.d.sync += saving.eq(1)
                 m.next = "SAVE"
             with m.State("SAVE"):
-                m.d.comb += saving.eq(1)
                 self.save(m, *banks, serialiser.i, saved.value)
                 with m.If(serialiser.i.valid & serialiser.i.ready & serialiser.i.p.last):
                     next_stream("READ", "IDLE")

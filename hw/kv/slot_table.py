@@ -136,14 +136,16 @@ class SlotTable(wiring.Component):
         index = Signal.like(found.index, name=f"index_{name}")
         with m.If(look):
             m.d.sync += held.eq(asked)
-        reads = [memory_.read_port(transparent_for=[mark]) for memory_, mark in zip(cells, marks)]
-        for read in reads:
-            # Not held by the enable: the bit may change after it was looked up.
-            now = Mux(look, asked, held)
-            at = data.View(asked.shape(), now)
-            m.d.comb += [read.addr.eq(bases[at.slot] + at.stream), read.en.eq(1)]
-        m.d.comb += bit.eq(Mux(held.value, reads[-1].data, reads[0].data) if name == "append"
-                           else reads[0].data)
+        looked, read = Signal(name=f"looked_{name}"), []
+        m.d.sync += looked.eq(look)
+        for memory_, mark in zip(cells, marks):
+            # Not held by the enable: the bit may change after it was looked up.  Of both, as `look`
+            # comes late in its cycle.
+            ports = [memory_.read_port(transparent_for=[mark]) for _ in range(2)]
+            for port, at in zip(ports, (asked, held)):
+                m.d.comb += [port.addr.eq(bases[at.slot] + at.stream), port.en.eq(1)]
+            read.append(Mux(looked, *(port.data for port in ports)))
+        m.d.comb += bit.eq(Mux(held.value, read[-1], read[0]) if name == "append" else read[0])
 
         slot = slots[held.slot]
         full = slot.length == shape.window
@@ -155,12 +157,12 @@ class SlotTable(wiring.Component):
         bare = C(0)
         m.d.comb += seen.eq(appended)
         if name != "append":
-            missing = Cat(read.data == slot.phase for read in reads)
+            missing = Cat(one == slot.phase for one in read)
             # Values' rows do not need the keys'.
             m.d.comb += [lacks.eq((missing if name == "k" else missing << 1)
                                   & held.newest.replicate(2)), seen.eq(appended | held.newest)]
         if name == "k":
-            bare = (reads[0].data != reads[-1].data) & ~held.newest
+            bare = (read[0] != read[-1]) & ~held.newest
         with m.If(full):
             m.d.comb += rows.eq(slot.length - 1)
             with m.If(seen):

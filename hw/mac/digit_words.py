@@ -22,7 +22,7 @@ class DigitWords(wiring.Component):
     Members
     -------
     two : :py:`In(1)`
-        The codes have two digits; steady while a tile is offered.
+        The codes have two digits; steady from the cycle ahead of a tile's offer on.
     i : :py:`In(stream.Signature(ArrayLayout(signed(8), lanes)))`
     o : :py:`Out(stream.Signature(hw.mac.layouts.word(config)))`
     """
@@ -37,11 +37,11 @@ class DigitWords(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        low = Signal()
-        m.d.comb += [self.o.valid.eq(self.i.valid),
-                     self.i.ready.eq(self.o.ready & (low | ~self.two))]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += low.eq(self.two & ~low)
+        # Whether a tile ends has a register beside the one that chooses digits, of many loads.
+        low, following, ends = Signal(), Signal(), Signal(init=1)
+        m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready & ends),
+                     following.eq(Mux(self.o.valid & self.o.ready, self.two & ~low, low))]
+        m.d.sync += [low.eq(following), ends.eq(following | ~self.two)]
         for digit, code in zip(self.o.p, self.i.p):
             high = code >> DIGIT_WEIGHT_BITS
             m.d.comb += digit.eq(Mux(self.two, Mux(low, code[:DIGIT_WEIGHT_BITS], high), code))

@@ -10,6 +10,9 @@ from hw.delay import later, register
 
 __all__ = ["Multiplier"]
 
+_DSP_BITS = 18
+"""Bits of an operand of a DSP block, the sign among them."""
+
 
 class Multiplier(wiring.Component):
     """``a * b`` of signed operands: one product for each cycle in which `advance` is set.
@@ -45,8 +48,29 @@ class Multiplier(wiring.Component):
         return m
 
     def inferred(self, m):
-        """Return a product whose registers the synthesiser may move into DSP blocks."""
-        return later(m, self.a * self.b, self.config.latency, "product", advance=self.advance)
+        """Return the sum of products that fit DSP blocks.
+
+        Blocks are far from what they work with, so registers are first of all where products leave
+        them, then where operands enter.
+        """
+        stages = self.config.latency
+        a, b = (later(m, side, int(stages > 2), name, advance=self.advance)
+                for name, side in (("a", self.a), ("b", self.b)))
+        total = C(0, 1)
+        for row, (below, part) in enumerate(self.parts(b)):
+            for column, (left, other) in enumerate(self.parts(a)):
+                one = later(m, other * part, int(stages > 1), f"part_{row}_{column}",
+                            advance=self.advance)
+                total = total + (one << below + left)
+        total = total[:len(self.product)]
+        return later(m, total, max(1, stages - 2), "product", advance=self.advance)
+
+    @staticmethod
+    def parts(value):
+        """Return parts of a signed value that a DSP block takes, each with its lowest place."""
+        places = range(0, max(1, len(value) - 1), _DSP_BITS - 1)
+        return [(place, Cat(value[place:place + _DSP_BITS - 1], C(0, 1)).as_signed())
+                for place in places[:-1]] + [(places[-1], value[places[-1]:].as_signed())]
 
     def booth(self, m):
         """Return the product of radix-4 rows, the lowest digit of `b` first."""

@@ -98,21 +98,20 @@ class QuickFloatUnit(wiring.Component):
         active, moved = Signal(), n
         m.d.sync += active.eq(idle & mine & self.i.valid)
         levels = list(reversed(range((bits - 1).bit_length())))
-        size = -(-len(levels) // self.config.shifts)
+        size, counted = -(-len(levels) // self.config.shifts), []   # places, the most first
         for stage in range(self.config.shifts):
-            places, taken = [], levels[stage * size:(stage + 1) * size]
-            for level in taken:
+            for level in levels[stage * size:(stage + 1) * size]:
                 free = ~moved[-(1 << level):].any()
                 moved = Mux(free, moved << (1 << level), moved)[:bits]
-                places.append(free)
-            with m.If(active):
-                before = e if stage else bits - MANTISSA_BITS
-                m.d.sync += e.eq(before - Cat(C(0, taken[-1]), reversed(places)))
+                counted.append(free)
             if stage < self.config.shifts - 1:
                 held = Signal(bits, name=f"moved_{stage}", reset_less=True)
                 later = Signal(name=f"active_{stage}")
-                m.d.sync += [held.eq(moved), later.eq(active)]
-                moved, active = held, later
+                known = Signal(len(counted), name=f"counted_{stage}", reset_less=True)
+                m.d.sync += [held.eq(moved), later.eq(active), known.eq(Cat(counted))]
+                moved, active, counted = held, later, list(known)
+        with m.If(active):
+            m.d.sync += e.eq(bits - MANTISSA_BITS - Cat(reversed(counted)))
         m.d.sync += [found.eq(moved[-WIDTH:]), rest.eq(moved[:-WIDTH].any())]
         return found, rest
 

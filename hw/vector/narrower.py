@@ -18,8 +18,8 @@ class Narrower(wiring.Component):
 
     Members
     -------
-    i_command : :py:`In(stream.Signature(StructLayout({"beats": ...})))`
-        Narrow beats of the vector, at least 1.  Accepted with the last.
+    i_command : :py:`In(stream.Signature(StructLayout({"beats": ..., "single": 1})))`
+        Narrow beats of the vector, at least 1, and whether it is 1.  Accepted with the last.
     i : :py:`In(stream.Signature(ArrayLayout(signed(config.bits), config.width)))`
     o : :py:`Out(stream.Signature(StructLayout({"values": signed(bits)[lanes], "last": 1})))`
     """
@@ -28,7 +28,7 @@ class Narrower(wiring.Component):
         self.config = config
         super().__init__({
             "i_command": In(stream.Signature(data.StructLayout({
-                "beats": range(config.max_beats + 1),
+                "beats": range(config.max_beats + 1), "single": 1,
             }))),
             "i": In(stream.Signature(data.ArrayLayout(signed(config.bits), config.width))),
             "o": Out(stream.Signature(data.StructLayout({
@@ -40,20 +40,25 @@ class Narrower(wiring.Component):
         config = self.config
         m = Module()
         part, final = Signal(range(max(config.parts, 2))), Signal(init=config.parts == 1)
-        number = Signal(range(config.max_beats + 1), init=1)   # of the beat, from 1
+        following = Signal(range(config.max_beats + 2), init=2)   # number of the beat after next
+        first, ends = Signal(init=1), Signal()   # of the next beat; `ends` of none that is first
+        ends_wide = Signal()   # the next beat is the last of a wide one
         wide, size = Value.cast(self.i.payload), config.lanes * config.bits
         parts = Array(wide[n * size:(n + 1) * size] for n in range(config.parts))
         accepted = self.o.valid & self.o.ready
         m.d.comb += [
             self.o.valid.eq(self.i.valid & self.i_command.valid),
             Value.cast(self.o.p.values).eq(parts[part]),
-            self.o.p.last.eq(number == self.i_command.p.beats),
-            self.i.ready.eq(accepted & (final | self.o.p.last)),
+            self.o.p.last.eq(Mux(first, self.i_command.p.single, ends)),
+            # Whether or not there is something to accept.
+            ends_wide.eq(final | self.o.p.last),
+            self.i.ready.eq(self.o.ready & self.i_command.valid & ends_wide),
             self.i_command.ready.eq(accepted & self.o.p.last),
         ]
         with m.If(accepted):
             if config.parts > 1:
-                m.d.sync += final.eq(~self.i.ready & (part == config.parts - 2))
-            m.d.sync += [part.eq(Mux(self.i.ready, 0, part + 1)),
-                         number.eq(Mux(self.o.p.last, 1, number + 1))]
+                m.d.sync += final.eq(~ends_wide & (part == config.parts - 2))
+            m.d.sync += [part.eq(Mux(ends_wide, 0, part + 1)), first.eq(self.o.p.last),
+                         ends.eq(following == self.i_command.p.beats),
+                         following.eq(Mux(self.o.p.last, 2, following + 1))]
         return m

@@ -71,9 +71,10 @@ class ResidualStream(wiring.Component):
                      for flag, action in zip((load, reading, adding), Action, strict=True)]
 
         # A command stands for two cycles at least, and no word is there in its first.
-        narrow, gives = Signal(), Signal()
+        narrow, gives, single = Signal(), Signal(), Signal()
         beats = Signal.like(command.beats, reset_less=True)
-        m.d.sync += [narrow.eq(adding), gives.eq(reading), beats.eq(command.beats)]
+        m.d.sync += [narrow.eq(adding & ~self.i_command.ready), gives.eq(reading),
+                     beats.eq(command.beats), single.eq(command.beats == 1)]
         address, second, asked = Signal(range(max(config.max_beats, 2))), Signal(), Signal()
         valid, last, end = Signal(), Signal(), Signal()
         advance = ~valid | Mux(narrow, narrower.o.valid & add.i.ready, self.o.ready)
@@ -93,12 +94,14 @@ class ResidualStream(wiring.Component):
 
         m.d.comb += [
             narrower.i_command.valid.eq(narrow), narrower.i_command.p.beats.eq(beats),
+            narrower.i_command.p.single.eq(single),
             narrower.i.payload.eq(self.i_sums.payload), narrower.i.valid.eq(self.i_sums.valid),
             self.i_sums.ready.eq(narrower.i.ready),
             narrower.o.ready.eq(valid & narrow & add.i.ready),
             add.i.valid.eq(valid & narrow & narrower.o.valid | coded),
-            Value.cast(add.i.p.x).eq(Mux(load, 0, Value.cast(read.data))),
-            *(to.eq(Mux(load, code, value)) for to, code, value in zip(
+            # Where nothing is added codes may come.
+            Value.cast(add.i.p.x).eq(Mux(narrow, Value.cast(read.data), 0)),
+            *(to.eq(Mux(narrow, value, code)) for to, code, value in zip(
                 add.i.p.y, self.i_codes.p, narrower.o.p.values, strict=True)),
             add.i.p.scale.eq(command.scale), add.i.p.shift.eq(command.shift),
             add.o.ready.eq(1), self.i_codes.ready.eq(load & ~asked),

@@ -71,10 +71,10 @@ class Judge(Model):
         return [read.following for read in reads if read.following is not None], error
 
 
-def opened(config, image=None):
+def opened(config, image=None, build=WithStandIn):
     """Return the driver of a running accelerator with its image loaded, and its judge."""
     image = image or image_of(config)
-    system = System(WithStandIn(config))
+    system = System(build(config))
     driver = Driver(SimBus(system), config)
     driver.load(image)
     return driver, system, Judge(config, image)

@@ -7,8 +7,19 @@ from golden_model.registers import register
 from host.compile.image import Image
 from host.errors import UserError
 from host.registers import DeviceError
+from hw.accelerator import Accelerator
 from tests.hw.stand_in import FAULTY, STATE_WORDS
-from tests.hw.systems import CONTEXT, VOCAB, WINDOW, configuration, image_of, opened, prompt
+from tests.hw.systems import (
+    CONTEXT,
+    VOCAB,
+    WINDOW,
+    WithStandIn,
+    configuration,
+    image_of,
+    opened,
+    prompt,
+)
+from tests.mutants import mutant
 
 pytestmark = pytest.mark.cocotb
 # Each is a whole compiled simulation; the quick benches on Icarus have the others.
@@ -134,6 +145,39 @@ def test_a_sequence_longer_than_the_window_is_saved_and_restored(fresh):
     driver.restore(words)
     judge.slots[0] = judge.slots[0].restored(WINDOW + 3, len(words) - 2)
     run(driver, judge, Start(prompt=(4,), generate=3))
+
+
+def check_saved_words(driver, system, judge):
+    """Save a sequence, and another one after a reset that a save was under way at."""
+    for length in (2, 3):
+        run(driver, judge, Start(prompt=prompt(length), generate=1))
+        words = [judge.states[0] ^ left << 24 for left in range(length * STATE_WORDS, 0, -1)]
+        assert driver.save()[2:] == words
+        driver.registers.write("kv_control", save=1)
+        for _ in range(4):
+            system.run(50)
+            driver.registers.word("kv_save_data")
+        system.run(50)
+        driver.reset()
+        judge.soft_reset()
+
+
+def test_saved_words_are_those_of_the_cache(fresh):
+    check_saved_words(*fresh)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("old", "new"), [
+    ("core.o_save.ready.eq(~full)", "core.o_save.ready.eq(1)"),
+    ("full.eq(core.o_save.valid)", "full.eq(1)"),
+    ("with m.If(control.soft_reset):\n            m.d.sync += full.eq(0)",
+     "with m.If(0):\n            m.d.sync += full.eq(0)")])
+def test_a_planted_bug_in_the_register_of_saved_words_is_noticed(old, new):
+    changed = type("Changed", (mutant(Accelerator, old, new),),
+                   {"make_core": WithStandIn.make_core})
+    driver, system, judge = opened(configuration(), build=changed)
+    with system, pytest.raises((AssertionError, DeviceError)):
+        check_saved_words(driver, system, judge)
 
 
 def test_an_empty_sequence_is_saved_and_restored(fresh):

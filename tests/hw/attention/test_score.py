@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from amaranth import Mux, Value
+from amaranth import C, Mux, Value
 
 from golden_model.attention.score import Load, ScoreCycles, Word, scores
 from golden_model.attention_config import ScoreConfig
@@ -97,6 +97,12 @@ def test_sums_kept_from_the_row_before_are_noticed(monkeypatch):
     monkeypatch.setattr(unit, "Mux", keep)
     got, wanted = run(CONFIGS[2], 0.0)
     assert got != wanted
+
+
+def test_a_pipeline_that_is_always_ready_is_noticed(monkeypatch):
+    monkeypatch.setattr(unit, "vacant", lambda m, ahead, name, *, advance: C(1))
+    with pytest.raises(AssertionError):
+        run(CONFIGS[0], 0.5)
 
 
 def test_a_zero_point_without_its_top_bit_is_noticed(monkeypatch):

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from amaranth import C, Value, signed
+from amaranth import C, ResetInserter, Signal, Value, signed
 
 from golden_model.attention.score import Load, Word
 from golden_model.attention.weighted_sum import WeightedSumCycles, weighted_sums
 from golden_model.attention_config import WeightedSumConfig
 from hw.attention import weighted_sum as unit
 from hw.attention.weighted_sum import WeightedSum
-from sim.simulator import run_cycles
+from sim.simulator import receive, run_cycles, send, simulate
 from tests.hw.attention.tokens import row_payloads
+from tests.mutants import mutant
 
 CONFIGS = [WeightedSumConfig(lanes=8, queries=2, max_words=2, max_rows=9, beat=2),
            WeightedSumConfig(lanes=4, max_rows=9),
@@ -82,6 +83,52 @@ def run(config, stall, seed=1):
 def test_matches_golden_model_in_value_and_cycle(config, stall):
     got, wanted = run(config, stall)
     assert got == wanted
+
+
+def sums_behind_a_reset(build=WeightedSum):
+    """Return a pass's sums, ahead of which another was dropped half way, and the model's."""
+    config, reset, got = CONFIGS[1], Signal(), []
+    _, (weight, codes, _), *_ = passes(config)
+    rows, weights = row_payloads(config, codes), [{"codes": row} for row in weight.tolist()]
+    beats = codes.shape[1] // config.beat
+    dut = build(config)
+    ports = {dut.i_command: [{"beats": beats, "words": 1}], dut.i_weight: weights,
+             dut.i_row: rows}
+
+    async def drop(ctx):
+        for port, payloads in ports.items():
+            ctx.set(port.payload, payloads[0])
+            ctx.set(port.valid, 1)
+        await ctx.tick().repeat(8)
+        for port in ports:
+            ctx.set(port.valid, 0)
+        ctx.set(reset, 1)
+        await ctx.tick()
+        ctx.set(reset, 0)
+
+    def whole(port, payloads):
+        async def bench(ctx):
+            await ctx.tick().repeat(10)
+            await send(ctx, port, payloads)
+        return bench
+
+    async def sink(ctx):
+        await receive(ctx, dut.o, config.queries * beats, got)
+    simulate(ResetInserter(reset)(dut), drop, sink,
+             *(whole(port, payloads) for port, payloads in ports.items()))
+    return np.array([list(one.sums) for one in got]), weighted_sums(
+        config, weight, codes, 0).reshape(len(got), -1)
+
+
+def test_a_reset_leaves_nothing_of_a_pass():
+    got, wanted = sums_behind_a_reset()
+    assert (got == wanted).all()
+
+
+def test_sums_that_a_reset_leaves_are_noticed():
+    got, wanted = sums_behind_a_reset(mutant(WeightedSum, "fresh = Signal(init=1)",
+                                             "fresh = Signal()"))
+    assert (got != wanted).any()
 
 
 def test_widths_are_pinned():

@@ -24,9 +24,9 @@ class Bench(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        self.units = units = self.build(m, self.instruction, Cat(
-            self.instruction.valid & (self.instruction.p.opcode == code)
-            for code in range(len(OPCODES))), self.tokens, self.batch)
+        op = Cat(self.instruction.valid & (self.instruction.p.opcode == code)
+                 for code in range(len(OPCODES)))
+        self.units = units = self.build(m, self.instruction, op, ~op, self.tokens, self.batch)
         token = 3 if units.token is None else units.token
         units.offer("each", self.each, embed={"token": token})
         units.offer("once", self.once, once=True, embed={"token": token})

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from golden_model.control import sequencer as golden
 from golden_model.control_config import SequencerConfig
 from golden_model.image_config import BlockMemoryConfig, ImagePortConfig
-from golden_model.instruction_config import FIELDS, INSTRUCTION_BITS, OPCODE_BITS
+from golden_model.instruction_config import FIELDS, INSTRUCTION_BITS, OPCODE_BITS, OPCODES
 from golden_model.program import Instruction, encode
 from hw.control.sequencer import Sequencer
 from hw.image.block_memory import BlockMemory
@@ -85,9 +85,11 @@ def run(config, runs, stall=0.0, build=Sequencer, busy=0):
 
     async def watch(ctx):
         while len(faults) < len(runs):
-            *_, valid, payload, op = await ctx.tick().sample(
-                dut.sequencer.o.valid, dut.sequencer.o.payload, dut.sequencer.op)
+            *_, valid, payload, op, others = await ctx.tick().sample(
+                dut.sequencer.o.valid, dut.sequencer.o.payload, dut.sequencer.op,
+                dut.sequencer.others)
             assert op == valid << payload.opcode, "op is not the opcode"
+            assert others == ~op & (1 << len(OPCODES)) - 1, "others are not the rest"
     simulate(dut, load, source, execute, watch)
     return [one.opcode | one.fields << OPCODE_BITS for one in got], faults, offered, ended
 
@@ -123,10 +125,13 @@ def test_cycles_are_pinned():
 
 @pytest.mark.parametrize(("old", "new"), [
     ("(left == 0) | (fetched", "(left == 1) | (fetched"),
-    ("fetched.opcode >= len(OPCODES)", "fetched.opcode > len(OPCODES) + 8"),
+    ("fetched.opcode < len(OPCODES)", "fetched.opcode < len(OPCODES) + 9"),
+    ("self.fault.eq(~known)", "self.fault.eq(0)"),
+    ("OPCODES[\"end\"]) | ~known", "OPCODES[\"end\"])"),
     ("address + config.beats", "address + 1"),
     ("fetched.opcode == n)", "fetched.opcode == n ^ 1)"),
-    ("self.o.valid.eq(0), self.op.eq(0)]", "self.o.valid.eq(0)]"),
+    ("full & (fetched.opcode", "(fetched.opcode"),
+    ("others.eq(~chosen)", "others.eq(chosen)"),
 ])
 def test_a_planted_bug_is_noticed(monkeypatch, old, new):
     monkeypatch.setattr("sim.simulator.PATIENCE", 300)

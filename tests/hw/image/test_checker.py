@@ -137,8 +137,9 @@ def test_a_soft_reset_drops_a_check():
 
 @pytest.mark.parametrize(("old", "new"), [
     ("& (header.config_hash == int(config.config_hash, 16))", ""),
-    ("(beat == 0) & (number < blank)", "(number < blank)"),
+    ("fresh & (number < blank)", "(number < blank)"),
     ("passed.eq(~state == header.crc)", "passed.eq(1)"),
+    ("fresh.eq(1), ", ""),
     ("step(state, part[:8 * rest])", "step(state, part)"),
     ("self.forget | self.go", "self.forget")])
 def test_a_planted_bug_is_seen(old, new):

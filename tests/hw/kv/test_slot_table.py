@@ -269,6 +269,13 @@ class Short(SlotTable):
         super().grow(m, slot)
 
 
+def test_a_look_up_of_the_stream_before_is_noticed(monkeypatch):
+    monkeypatch.setitem(globals(), "SlotTable", mutant(
+        SlotTable, "looked.eq(look)", "looked.eq(0)"))
+    with pytest.raises(AssertionError):
+        test_pointers_follow_the_golden_model(Geometry(3, 2, 3, 5))
+
+
 def test_a_planted_bug_is_noticed(monkeypatch):
     monkeypatch.setitem(globals(), "SlotTable", Short)
     with pytest.raises(AssertionError):

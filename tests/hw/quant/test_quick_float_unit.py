@@ -10,7 +10,7 @@ from hw.quant.small_float_unit import Operation
 from tests.hw.quant.test_small_float_unit import ZERO, ask, bits, integers, pairs
 from tests.mutants import mutant
 
-CONFIGS = [QuickFloatConfig(form="dsp"), QuickFloatConfig(digits=1, int_bits=63),
+CONFIGS = [QuickFloatConfig(form="dsp"), QuickFloatConfig(digits=1, int_bits=63, shifts=2),
            QuickFloatConfig(digits=6, int_bits=18, rows_per_stage=9)]
 
 
@@ -34,13 +34,25 @@ def test_matches_golden_model(config, name):
     check(config, name)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_integers_match_golden_model(config):
+def convert(config, build=QuickFloatUnit):
     numbers = [n & (1 << config.int_bits) - 1 for n in integers()]
-    got, took, _ = ask(QuickFloatUnit(config), [
+    got, took, _ = ask(build(config), [
         {"operation": Operation.FROM_INT, "a": ZERO, "b": ZERO, "n": n} for n in numbers])
     assert got == [bits(value) for value in smallfloat.from_int(np.array(numbers))]
     assert set(took) == {config.latency["from_int"]}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_integers_match_golden_model(config):
+    convert(config)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("known.eq(Cat(counted))", "known.eq(Cat(counted) >> 1)"),
+    ("later, list(known)", "later, counted"), ("bits - MANTISSA_BITS", "bits - WIDTH")])
+def test_a_planted_bug_in_the_exponent_is_noticed(old, new):
+    with pytest.raises(AssertionError):
+        convert(CONFIGS[1], mutant(QuickFloatUnit, old, new))
 
 
 @pytest.mark.parametrize("operations", [("div",), ("from_int", "div"), ("mul", "div"), ("mul",)],

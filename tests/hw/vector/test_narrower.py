@@ -16,7 +16,7 @@ CONFIGS = [NarrowerConfig(width=8, lanes=2, bits=5, max_n=40),
 def vectors(config, seed=1):
     rng = np.random.default_rng(seed)
     peak = 1 << config.bits - 1
-    for beats in (1, config.parts, config.parts + 1, config.max_beats):
+    for beats in (1, config.parts, 1, config.parts + 1, config.max_beats):
         blocks = -(-beats // config.parts)
         yield rng.integers(-peak, peak, (blocks, config.width)), beats
 
@@ -25,7 +25,8 @@ def run(config, given, stall=0.0, build=Narrower):
     dut, got, taken, cycles = build(config), [], [], []
 
     async def commands(ctx):
-        await send(ctx, dut.i_command, [{"beats": beats} for _, beats in given], stall=stall)
+        await send(ctx, dut.i_command, [{"beats": beats, "single": beats == 1}
+                                        for _, beats in given], stall=stall)
 
     async def source(ctx):
         await send(ctx, dut.i, [row for wide, _ in given for row in wide.tolist()], stall=stall,
@@ -62,10 +63,12 @@ def test_cycles_are_pinned():
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("(final | self.o.p.last)", "final"),
+    ("final | self.o.p.last", "final"),
     ("(part == config.parts - 2)", "(part == config.parts - 1)"),
-    ("Mux(self.i.ready, 0, part + 1)", "part + 1"),
-    ("Mux(self.o.p.last, 1, number + 1)", "number + 1"),
+    ("Mux(ends_wide, 0, part + 1)", "part + 1"),
+    ("Mux(self.o.p.last, 2, following + 1)", "following + 1"),
+    ("first.eq(self.o.p.last)", "first.eq(0)"),
+    ("(following == self.i_command.p.beats)", "(following + 1 == self.i_command.p.beats)"),
 ])
 def test_a_planted_bug_is_noticed(monkeypatch, old, new):
     monkeypatch.setattr("sim.simulator.PATIENCE", 300)

@@ -106,6 +106,7 @@ def test_cycles_are_pinned():
     ("Mux(written == last_written, 0, written + 1)", "written + 1"),
     ("end.eq(second)", "end.eq(1)"),
     ("last_written.eq(final)", "last_written.eq(final - 1)"),
+    ("(command.beats == 1)", "(command.beats == 2)"),
 ])
 def test_a_planted_bug_is_noticed(monkeypatch, old, new):
     monkeypatch.setattr("sim.simulator.PATIENCE", 300)
