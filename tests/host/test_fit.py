@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model takes of an accelerator: cycles of a token and what bounds them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,14 @@ def test_a_shape_takes_what_a_model_of_it_takes():
     assert whole == row["bounds"]
     text = TokenCycles(CONFIG, WEIGHTS).read(list(range(40)), 1)[-1]
     assert row["cycles_per_token"] == pytest.approx(text, rel=0.05)
+
+
+def test_a_batch_takes_memory_and_says_what_a_prompt_token_takes(report):
+    batched = replace(CONFIG, array=replace(CONFIG.array, batch=2))
+    one, two = report, fit_report(WEIGHTS, batched)
+    memory = [next(limit["needed"] for limit in each["limits"]
+                   if limit["name"] == "memory, bits") for each in (one, two)]
+    assert memory[1] - memory[0] == batched.decoder.chunk_bits > 0
+    assert CONFIG.decoder.chunk_bits == 0
+    assert ("batch" in one, two["batch"]) == (False, 2)
+    assert two["cycles_per_prompt_token"] < two["cycles_per_token"]   # without a head
