@@ -30,8 +30,8 @@ PRESET = "tiny"
 CHUNKS = (1, 2, 4)
 """Tokens that a prompt is read in at a time."""
 PORTS: Mapping[str, tuple[str, ...]] = {
-    "1/2": ("system.memory=axi", "system.data_bits=64", "system.outstanding=16"),
     "1": (),
+    "1/2": ("system.memory=axi", "system.data_bits=64", "system.outstanding=16"),
 }
 """Overrides for each rate at which a port delivers beats, in beats a cycle."""
 PROMPT = 32

@@ -35,7 +35,8 @@ class RequestWay:
     """Requests on their way to a memory that reads one column's beats after another's.
 
     An index becomes a burst in two stages, which stand still as one while the second is not taken;
-    the memory takes a burst when it has begun with the one before.
+    behind them is room for one burst, from which the memory takes it when it has begun with the one
+    before.
 
     Parameters
     ----------
@@ -48,9 +49,9 @@ class RequestWay:
     def __init__(self, latency: int) -> None:
         self.latency = latency
         self._bursts: list[tuple[int, int]] = [(-1, -1)] * self.STAGES
-        """When each of the newest ones was offered to the memory, and taken."""
-        self._begins = self._ends = -1
-        """When the newest one's first beat is read, and the next one's can be."""
+        """When each of the newest ones was offered, and left the stages."""
+        self._taken = self._begins = self._ends = -1
+        """When the memory took the newest one, reads its first beat, can read the next one's."""
 
     def free(self, now: int) -> int:
         """Return when a request is taken that is offered from cycle `now` on."""
@@ -61,12 +62,12 @@ class RequestWay:
 
     def take(self, now: int, count: int) -> int:
         """Take a request for `count` beats; return when the first one comes."""
-        last = self._bursts[-1][1]
-        offered = max(now + 1, last) + 1
-        taken = max(offered, last + 1, self._begins)
-        self._begins = max(taken + 1, self._ends)
+        offered = max(now + 1, self._bursts[-1][1]) + 1
+        left = max(offered, self._taken + 1)
+        self._taken = max(left, self._begins)
+        self._begins = max(self._taken + 1, self._ends)
         self._ends = self._begins + count
-        self._bursts = [*self._bursts[1:], (offered, taken)]
+        self._bursts = [*self._bursts[1:], (offered, left)]
         return self._begins - 1 + self.latency
 
 
