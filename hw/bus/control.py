@@ -115,13 +115,15 @@ class Control(wiring.Component):
         with m.FSM():
             with m.State("RUN"):
                 with m.If(registers.control.soft_reset | watchdog.expired):
+                    m.d.sync += self.soft_reset.eq(1)
                     m.next = "STOP"
             with m.State("STOP"):
-                m.d.comb += [self.stop.eq(1), self.soft_reset.eq(1)]
+                m.d.comb += self.stop.eq(1)
                 m.next = "DRAIN"
             with m.State("DRAIN"):
-                m.d.comb += [waiting.eq(1), self.soft_reset.eq(1)]
+                m.d.comb += waiting.eq(1)
                 with m.If(~self.draining):
+                    m.d.sync += self.soft_reset.eq(0)
                     m.next = "RUN"
         held = self.soft_reset | registers.control.soft_reset
         m.d.comb += [

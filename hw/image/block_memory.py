@@ -13,6 +13,8 @@ __all__ = ["BlockMemory"]
 
 _COLUMN = 9
 """Bits of a block RAM's column, with the one that is meant for parity."""
+_PARTS = 4
+"""Memories side by side: their cells are all over the device, and so far from one register."""
 
 
 class BlockMemory(wiring.Component):
@@ -47,19 +49,24 @@ class BlockMemory(wiring.Component):
         m.d.comb += self.i_write.ready.eq(1)
         # A bit or two above whole columns of block RAM fit a deep one of their own.
         bits = config.port.beat_bits
-        parts = [bits - bits % _COLUMN, bits % _COLUMN]
-        reads, low = [], 0
-        for name, width in zip(("memory", "rest"), parts):
+        columns = bits // _COLUMN
+        parts = [_COLUMN * len(range(n, columns, _PARTS)) for n in range(_PARTS)]
+        reads, addresses, low = [], [], 0
+        for n, width in enumerate([*parts, bits % _COLUMN]):
             if width:
+                name = f"memory_{n}" if n < _PARTS else "rest"
                 m.submodules[name] = words = memory.Memory(shape=width, depth=config.depth, init=[])
-                write = words.write_port()
+                write, read = words.write_port(), words.read_port()
+                # Each has an address of its own: another one after a reset, else they were merged.
+                addresses.append(address := Signal(
+                    range(max(config.depth, 2)), init=n % config.depth, name=f"address_{n}"))
                 m.d.comb += [write.en.eq(self.i_write.valid),
                              write.addr.eq(self.i_write.p.address),
-                             write.data.eq(self.i_write.p.beat[low:low + width])]
-                reads.append(words.read_port())
+                             write.data.eq(self.i_write.p.beat[low:low + width]),
+                             read.addr.eq(address)]
+                reads.append(read)
                 low += width
 
-        address = Signal(range(max(config.depth, 2)))
         left = Signal(config.port.count_bits)
         held, ahead = Signal(), Signal.like(self.i_request.p, reset_less=True)
         # Whether the memory goes on comes from a register: its cells are all over the device.
@@ -67,7 +74,6 @@ class BlockMemory(wiring.Component):
         wiring.connect(m, slack.o, wiring.flipped(self.o))
         advance = ~slack.i.valid | slack.i.ready
         m.d.comb += [
-            *(read.addr.eq(address) for read in reads),
             *(read.en.eq(advance) for read in reads),
             slack.i.payload.eq(Cat(read.data for read in reads)),
             self.i_request.ready.eq(~held),
@@ -75,12 +81,14 @@ class BlockMemory(wiring.Component):
         with m.If(advance):
             m.d.sync += slack.i.valid.eq(left != 0)
             with m.If(left != 0):
-                m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
+                m.d.sync += [*(address.eq(address + 1) for address in addresses),
+                             left.eq(left - 1)]
         asked = Mux(held, ahead, self.i_request.p)
         with m.If((left == 0) | advance & (left == 1)):
             with m.If(held | self.i_request.valid):
-                m.d.sync += [held.eq(0), address.eq(data.View(ahead.shape(), asked).address),
-                             left.eq(data.View(ahead.shape(), asked).beats)]
+                taken = data.View(ahead.shape(), asked)
+                m.d.sync += [held.eq(0), left.eq(taken.beats),
+                             *(address.eq(taken.address) for address in addresses)]
         with m.Elif(self.i_request.valid & ~held):
             m.d.sync += [held.eq(1), ahead.eq(self.i_request.p)]
         return m
