@@ -59,9 +59,9 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         # more LUTs than there are, so multipliers of the units are blocks.
         units=UnitsConfig(lanes=8, up_width=128, down_width=128, max_hidden=128, max_ffn=384,
                           form="dsp"),
-        # Blocks are far from what they work with: a register where their products leave them.
+        # Registers between a multiplier's rows are none within a block: one stage is as quick.
         system=SystemConfig(bus="wishbone", depth=12_288, heads=4, queries=2, grouped=True,
-                            rows_per_stage=5, max_vocab=512),
+                            rows_per_stage=9, max_vocab=512),
         window=128,
     ),
     AcceleratorConfig(

@@ -29,7 +29,7 @@ GEOMETRIC = {"n", "tiles", "table_beats", "table_words", "gain_beats", "format",
 PINNED = [("embed", 44), ("quantise", 79), ("attend", 344), ("output", 201), ("quantise", 79),
           ("feed_forward", 366), ("quantise", 79), ("attend", 344), ("output", 201), ("quantise",
           79), ("feed_forward", 369), ("quantise", 82), ("head", 348), ("end", 1)]
-SHIPPED_LAYER = [("quantise", 78), ("attend", 463), ("output", 205), ("quantise", 78),
+SHIPPED_LAYER = [("quantise", 78), ("attend", 458), ("output", 205), ("quantise", 78),
                  ("feed_forward", 823)]
 SHIPPED_REST = [("embed", 36), ("quantise", 79), ("head", 3144), ("end", 1)]
 
