@@ -18,6 +18,8 @@ from tests.hw.decoding import Runner
 from tests.hw.test_decoder import CONFIG, SHAPE, WEIGHTS, WINDOW
 from tests.mutants import mutant
 
+pytestmark = pytest.mark.slow   # one Verilation of a decoder
+
 BATCH = 3
 BATCHED = replace(
     CONFIG, array=replace(CONFIG.array, batch=BATCH), attention=CachedAttentionConfig.of(
@@ -128,7 +130,6 @@ def test_the_batch_has_to_be_that_of_the_cache():
         DecoderConfig(array=BATCHED.array, attention=CONFIG.attention)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new"), [
     ('self.array.i_cmd, once=True, quantise={}', 'self.array.i_cmd, quantise={}'),
     ("m.d.sync += joined.now.eq(", "m.d.sync += joined.of(0).eq("),
