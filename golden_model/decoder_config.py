@@ -26,7 +26,7 @@ from golden_model.image_config import (
     VectorReaderConfig,
 )
 from golden_model.quant_config import NormQuantiserConfig
-from golden_model.quick_float_config import MixedFloatConfig
+from golden_model.quick_float_config import OPERATIONS, QuickFloatConfig
 from golden_model.sampler_config import SamplerConfig
 from golden_model.sparse_config import MaskedLinearConfig
 from golden_model.stream_config import ResidualStreamConfig, RotationConfig
@@ -256,6 +256,7 @@ class DecoderConfig:
         return ScaleProductsConfig()
 
     @property
-    def unit(self) -> MixedFloatConfig:
+    def unit(self) -> QuickFloatConfig:
         """The small-float unit, which divides as many digits a cycle as those of attention."""
-        return MixedFloatConfig(digits=self.attention.attention.digits, form=self.form)
+        return QuickFloatConfig(operations=OPERATIONS, digits=self.attention.attention.digits,
+                                int_bits=63, shifts=2, registered=True, form=self.form)

@@ -57,11 +57,11 @@ PRESETS: Mapping[str, AcceleratorConfig] = MappingProxyType({config.name: config
         array=ArrayConfig(rows=2, lanes=64, max_k=1024, max_m=4096),
         # As long as the demo model's vectors: its weights fill the memory.  Adders alone would take
         # more LUTs than there are, so multipliers of the units are blocks.
-        units=UnitsConfig(lanes=8, up_width=128, down_width=128, max_hidden=128, max_ffn=384,
+        units=UnitsConfig(lanes=4, up_width=128, down_width=128, max_hidden=128, max_ffn=384,
                           form="dsp"),
         # Registers between a multiplier's rows are none within a block: one stage is as quick.
         system=SystemConfig(bus="wishbone", depth=12_288, heads=4, queries=2, grouped=True,
-                            rows_per_stage=9, max_vocab=512),
+                            abreast=4, rows_per_stage=9, max_vocab=512),
         window=128,
     ),
     AcceleratorConfig(

@@ -4,34 +4,38 @@
 from dataclasses import dataclass
 
 from golden_model.config import _one_of, _require
-from golden_model.quant_config import MANTISSA_BITS, MultiplierConfig, SmallFloatUnitConfig
+from golden_model.quant_config import MANTISSA_BITS, MultiplierConfig
 
-__all__ = ["OPERATIONS", "QUOTIENT_DIGITS", "MixedFloatConfig", "QuickFloatConfig"]
+__all__ = ["OPERATIONS", "QUOTIENT_DIGITS", "QuickFloatConfig"]
 
-OPERATIONS = ("from_int", "mul", "div")
+OPERATIONS = ("from_int", "mul", "div", "sqrt", "add")
 """What such a unit can be built for."""
 
 QUOTIENT_DIGITS = 18
-"""Digits of a quotient ahead of rounding: the mantissa, one for its normalisation, one beyond."""
+"""Digits of a quotient or a root ahead of rounding: the mantissa, one for its normalisation, one
+beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuickFloatConfig:
     """Geometry of a small-float unit that takes few cycles an operation."""
 
-    operations: tuple[str, ...] = OPERATIONS
+    operations: tuple[str, ...] = ("from_int", "mul", "div")
     """What it is built for."""
     digits: int = 3
-    """Quotient digits a cycle, one adder each, one behind the other."""
+    """Digits of a quotient or a root a cycle, one adder each, one behind the other."""
     int_bits: int = 32
     """Bits of the integers that it converts."""
     shifts: int = 1
     """Cycles in which an integer is normalised."""
+    registered: bool = False
+    """Whether a request is held in a register first, which takes a cycle more: for one that comes
+    from far."""
     rows_per_stage: int = 3
     form: str = "booth"
 
     def __post_init__(self) -> None:
-        _one_of(self, shifts=(1, 2))
+        _one_of(self, shifts=(1, 2), registered=(False, True))
         _require(bool(self.operations) and set(self.operations) <= set(OPERATIONS),
                  f"operations must be some of {', '.join(OPERATIONS)}, not {self.operations}")
         _one_of(self, digits=(1, 2, 3, 6))
@@ -48,41 +52,7 @@ class QuickFloatConfig:
     @property
     def latency(self) -> dict[str, int]:
         """Cycles from request to response of each operation, whatever the operands."""
-        taken = {"from_int": 2 + self.shifts, "mul": self.multiplier.latency + 1,
-                 "div": QUOTIENT_DIGITS // self.digits + 2}
-        return {name: taken[name] for name in self.operations}
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixedFloatConfig:
-    """Geometry of a unit of all operations of which the frequent ones are quick."""
-
-    digits: int = 3
-    int_bits: int = 63
-    rows_per_stage: int = 3
-    form: str = "booth"
-
-    def __post_init__(self) -> None:
-        _ = self.quick
-
-    @property
-    def quick(self) -> QuickFloatConfig:
-        """Unit of the frequent operations."""
-        return QuickFloatConfig(digits=self.digits, int_bits=self.int_bits, shifts=2,
-                                rows_per_stage=self.rows_per_stage, form=self.form)
-
-    @property
-    def slow(self) -> SmallFloatUnitConfig:
-        """Unit of the others."""
-        return SmallFloatUnitConfig()
-
-    @property
-    def ahead(self) -> int:
-        """Cycles from a request to the unit that it is for."""
-        return 1
-
-    @property
-    def latency(self) -> dict[str, int]:
-        """Cycles from request to response of each operation, whatever the operands."""
-        return {name: self.ahead + cycles
-                for name, cycles in {**self.slow.latency, **self.quick.latency}.items()}
+        digits = QUOTIENT_DIGITS // self.digits + 2
+        taken = {"from_int": 2 + self.shifts, "mul": self.multiplier.latency + 1, "div": digits,
+                 "sqrt": digits, "add": 4}
+        return {name: self.registered + taken[name] for name in self.operations}

@@ -27,7 +27,7 @@ from hw.image.vector_reader import VectorReader
 from hw.mac.digit_words import DigitWords
 from hw.mac.ternary_array import TernaryArray
 from hw.quant.code_encoder import Format
-from hw.quant.mixed_float_unit import MixedFloatUnit
+from hw.quant.quick_float_unit import QuickFloatUnit
 from hw.quant.request_arbiter import RequestArbiter
 from hw.quant.scale_lanes import SMALL_FLOAT
 from hw.sparse.masked_linear import MaskedLinear
@@ -109,7 +109,7 @@ class Decoder(wiring.Component):
         self.column_bursts, self.column_weights = (Slack(port.payload.shape()) for port in (
             self.columns.o, self.masked.i_weights))
         self.plane_sum, self.sampler = PlaneSum(config.plane_sum), Sampler(config.sampler)
-        self.products, self.unit = ScaleProducts(config.products), MixedFloatUnit(config.unit)
+        self.products, self.unit = ScaleProducts(config.products), QuickFloatUnit(config.unit)
         self.arbiter = RequestArbiter(config.arbiter)
         for name, store in config.stores.items():
             setattr(self, name, TokenStore(store))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from golden_model.control.slack import SlackSteps
+from golden_model.control.stage import StageSteps
 from golden_model.cycles.port import image_latency
 from golden_model.decoder_config import DecoderConfig
 from golden_model.ffn.code_packer import PackerCycles
@@ -96,7 +97,7 @@ def quantise(config: DecoderConfig, fields: Mapping[str, int], start: int,
 
 def _codes(config: DecoderConfig, count: int, start: int, digits: int) -> tuple[int, int]:
     """Last transfers of codes and of the array's words: a pipeline that waits for the packer."""
-    packer, slack = PackerCycles(config.array_packer), SlackSteps()
+    packer, slack, stage = PackerCycles(config.array_packer), SlackSteps(), StageSteps()
     stages = [False] * config.quantiser.latency
     now, entered, left, digit, word = start, 0, 0, 0, 0
     while left < count or packer.valid:
@@ -105,12 +106,13 @@ def _codes(config: DecoderConfig, count: int, start: int, digits: int) -> tuple[
         if packer.valid:
             word, digit = now, 0 if ends else digit + 1
         made = stages[-1]
-        code = slack.valid(made)
-        if code and ready:
+        if stage.valid and ready:
             left, last = left + 1, now
-        packer.tick(code, left == count, ends)
-        moves = slack.ready or not made
-        slack.tick(made, ready)
+        packer.tick(stage.valid, left == count, ends)
+        moves, held = slack.ready or not made, stage.ready(ready)
+        code = slack.valid(made)
+        slack.tick(made, held)
+        stage.tick(code, ready)
         if moves:
             stages = [entered < count, *stages[:-1]]
             entered += entered < count

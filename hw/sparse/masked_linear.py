@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.config import WORD_BITS
 from golden_model.sparse_config import MaskedLinearConfig
 from hw.control.slack import Slack
+from hw.control.stage import Stage
 from hw.quant.code_encoder import Format
 from hw.quant.norm_quantiser import NormQuantiser
 from hw.quant.scale_lanes import SMALL_FLOAT
@@ -121,10 +122,13 @@ class MaskedLinear(wiring.Component):
               ("n", "format", "norm", "levels", "scale", "norm_scale", "eps")),
         ]
         wiring.connect(m, wiring.flipped(self.i), quantiser.i)
-        # Whether the quantiser's pipeline goes on comes from registers.
+        # Whether the quantiser's pipeline goes on comes from registers; so do the codes, which go
+        # far.
         m.submodules.slack = slack = Slack(quantiser.o.payload.shape())
+        m.submodules.stage = stage = Stage(quantiser.o.payload.shape())
         wiring.connect(m, quantiser.o, slack.i)
-        self.mask(m, slack.o, product.i, start, selecting)
+        wiring.connect(m, slack.o, stage.i)
+        self.mask(m, stage.o, product.i, start, selecting)
 
         wiring.connect(m, product.o_request, wiring.flipped(self.o_request))
         wiring.connect(m, wiring.flipped(self.i_weights), product.i_weights)

@@ -6,6 +6,7 @@ from amaranth.lib import data, fifo, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.sparse_config import SparseProductConfig
+from hw.mac.carry_cells import add_columns, on_ecp5
 from hw.mac.trit_unpacker import TritUnpacker
 from hw.sparse.compactor import channel_layout
 
@@ -74,7 +75,7 @@ class SparseProduct(wiring.Component):
         entry = data.StructLayout({"code": signed(_CODE_BITS), "last": 1, "empty": 1})
         m.submodules.queue = queue = fifo.SyncFIFO(width=entry.size, depth=self.config.in_flight)
         self.request(m, queue, data.View(entry, queue.w_data))
-        self.accumulate(m, queue, data.View(entry, queue.r_data))
+        self.accumulate(m, platform, queue, data.View(entry, queue.r_data))
         return m
 
     def request(self, m, queue, put):
@@ -103,7 +104,7 @@ class SparseProduct(wiring.Component):
             with m.If(self.i.valid & self.i.ready):
                 m.d.sync += [held.eq(1), held_code.eq(self.i.p.code)]
 
-    def accumulate(self, m, queue, head):
+    def accumulate(self, m, platform, queue, head):
         """Add one beat of the column at the head of the queue a cycle."""
         width, bits = self.config.width, self.config.sum_bits
         m.submodules.unpacker = unpacker = TritUnpacker(self.config.unpacker)
@@ -127,8 +128,8 @@ class SparseProduct(wiring.Component):
                 m.d.sync += first.eq(head.last)
 
         # The terms of a beat, while its sums are read.  A complement lacks one to be the negative.
-        adding, adding_last, adding_ends = Signal(), Signal(), Signal()
-        start = Signal()
+        adding, start = Signal(name="adding"), Signal(name="start")
+        adding_last, adding_ends = Signal(name="adding_last"), Signal(name="adding_ends")
         adding_block = Signal.like(block, reset_less=True)
         written = Signal(data.ArrayLayout(signed(bits), width))
         before = self.sums(m, step, block, adding & advance, adding_block, written)
@@ -148,10 +149,16 @@ class SparseProduct(wiring.Component):
                             & trit[0].replicate(_CODE_BITS)),
                     lacks.eq(trit.all()),
                 ]
-            base = before[n] & (~start).replicate(bits)
-            # The carry enters through a column below: no second adder.
-            total = Cat(C(1, 1), base).as_signed() + Cat(lacks, term).as_signed()
-            sums.append(total[1:bits + 1])
+            if on_ecp5(platform):
+                # What was there before is left out by cells that it takes anyway.
+                total = add_columns(m, f"sum_{n}", lacks, [
+                    (term[min(k, _CODE_BITS - 1)], before[n][k], C(0), ~start)
+                    for k in range(bits)])
+            else:
+                base = before[n] & (~start).replicate(bits)
+                # The carry enters through a column below: no second adder.
+                total = (Cat(C(1, 1), base).as_signed() + Cat(lacks, term).as_signed())[1:bits + 1]
+            sums.append(total)
         m.d.comb += Value.cast(written).eq(Cat(sums))
         with m.If(advance):
             m.d.sync += self.o.valid.eq(adding & adding_last)
@@ -162,6 +169,8 @@ class SparseProduct(wiring.Component):
     def sums(self, m, step, block, writing, adding_block, written):
         """Keep the sums; return those of the block that `step` named, a cycle later."""
         shape, blocks = written.shape(), self.config.max_blocks
+        if blocks == 1:
+            return self.o.p.sums  # they are always the newest
         if blocks <= _FEW:
             # Registers, read where they are added to, take no LUT more than memory's output would.
             cells = [Signal(shape, name=f"sums_{n}", reset_less=True) for n in range(blocks)]

@@ -58,8 +58,8 @@ LEFT_OUT = "; or leave the units out by units = false"
 
 @pytest.mark.parametrize(("override", "message"), [
     ("array.rows=3", f"array.rows must be one of 1, 2, 4, 8, 16 beside units, not 3{LEFT_OUT}"),
-    ("array.lanes=66", f"array.lanes must be a multiple of units.lanes (8), not 66{LEFT_OUT}"),
-    ("units.up_width=6", f"units.up_width must be a multiple of units.lanes (8), not 6{LEFT_OUT}"),
+    ("array.lanes=66", f"array.lanes must be a multiple of units.lanes (4), not 66{LEFT_OUT}"),
+    ("units.up_width=6", f"units.up_width must be a multiple of units.lanes (4), not 6{LEFT_OUT}"),
     ("units.max_ffn=5000", f"units.max_ffn must be at most array.max_m (4096), not 5000{LEFT_OUT}"),
     ("array.batch=5", "array.batch must be at most 4, not 5"),
     ("units.lanes=3", "units.lanes must be one of 1, 2, 4, 8, 16, not 3"),

@@ -281,10 +281,10 @@ def test_every_unit_of_the_area_report_is_linted():
 
 
 ECP5_EQUIVALENCE = """\
-read_verilog gold.v; hierarchy -top part; proc; flatten; opt_clean; rename -hide w:$*
+read_verilog gold.v; hierarchy -top part; proc; flatten; memory; opt_clean; rename -hide w:$*
 rename part gold; design -stash gold
 read_verilog -overwrite -defer +/ecp5/cells_sim.v
-read_verilog gate.v; hierarchy -top part; proc; flatten; opt_clean; rename -hide w:$*
+read_verilog gate.v; hierarchy -top part; proc; flatten; memory; opt_clean; rename -hide w:$*
 rename part gate; design -stash gate
 design -copy-from gold -as gold gold; design -copy-from gate -as gate gate
 equiv_make gold gate equiv; hierarchy -top equiv; equiv_simple -undef; equiv_induct -undef
@@ -292,10 +292,10 @@ equiv_status -assert
 """
 
 
-def equivalent_on_ecp5(dot, directory, spoil=lambda text: text):
+def equivalent_on_ecp5(build, config, directory, spoil=lambda text: text):
     """Whether yosys proves the ECP5 text equal to the plain one, by its own models of the cells."""
-    gate = spoil(emit_verilog(TernaryDot(dot), "part", "ecp5"))
-    (directory / "gold.v").write_text(emit_verilog(TernaryDot(dot), "part"))
+    gate = spoil(emit_verilog(build(config), "part", "ecp5"))
+    (directory / "gold.v").write_text(emit_verilog(build(config), "part"))
     (directory / "gate.v").write_text(gate)
     proven = run_yosys(directory, ECP5_EQUIVALENCE)
     assert "CCU2C" in gate
@@ -303,14 +303,21 @@ def equivalent_on_ecp5(dot, directory, spoil=lambda text: text):
     return proven
 
 
-@pytest.mark.parametrize(("lanes", "digit_bits"), [(2, 4), (3, 5), (5, 4)])
-def test_carry_cells_of_ecp5_do_what_the_plain_tree_does(lanes, digit_bits, tmp_path):
-    assert equivalent_on_ecp5(TernaryDotConfig(lanes=lanes, digit_bits=digit_bits), tmp_path)
+CARRY_CELLS = [(TernaryDot, TernaryDotConfig(lanes=lanes, digit_bits=digit_bits))
+               for lanes, digit_bits in ((2, 4), (3, 5), (5, 4))]
+CARRY_CELLS += [(SparseProduct, SparseProductConfig(width=3, max_n=n, max_m=m))
+                for n, m in ((5, 3), (6, 6), (3, 12))]
 
 
-def test_a_wrong_carry_cell_is_found(tmp_path):
+@pytest.mark.parametrize(("build", "config"), CARRY_CELLS)
+def test_carry_cells_of_ecp5_do_what_plain_sums_do(build, config, tmp_path):
+    assert equivalent_on_ecp5(build, config, tmp_path)
+
+
+@pytest.mark.parametrize(("build", "config"), [CARRY_CELLS[0], CARRY_CELLS[3]])
+def test_a_wrong_carry_cell_is_found(build, config, tmp_path):
     def spoil(text):
         spoilt = text.replace("16'h965a", "16'h9659", 2)
         assert spoilt != text
         return spoilt
-    assert not equivalent_on_ecp5(TernaryDotConfig(lanes=2), tmp_path, spoil)
+    assert not equivalent_on_ecp5(build, config, tmp_path, spoil)

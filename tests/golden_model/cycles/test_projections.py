@@ -19,7 +19,7 @@ def test_columns_of_two_beats_wait_for_each_other():
 
     With few columns that is what the addition waits for, with many it is their beats.
     """
-    for counts, command, words, found in ((FEW, 4395, 4836, 5032), (MANY, 5136, 5533, 5865)):
+    for counts, command, words, found in ((FEW, 4395, 4836, 5033), (MANY, 5136, 5533, 5866)):
         assert len(counts) == 96
         assert finish(CONFIG, [int(count) for count in counts], 128, command, [words],
                       None) == found

@@ -26,12 +26,12 @@ GEOMETRIC = {"n", "tiles", "table_beats", "table_words", "gain_beats", "format",
 """Fields that a shape decides."""
 
 
-PINNED = [("embed", 44), ("quantise", 79), ("attend", 344), ("output", 201), ("quantise", 79),
-          ("feed_forward", 366), ("quantise", 79), ("attend", 344), ("output", 201), ("quantise",
-          79), ("feed_forward", 369), ("quantise", 82), ("head", 348), ("end", 1)]
-SHIPPED_LAYER = [("quantise", 78), ("attend", 458), ("output", 205), ("quantise", 78),
-                 ("feed_forward", 823)]
-SHIPPED_REST = [("embed", 36), ("quantise", 79), ("head", 3144), ("end", 1)]
+PINNED = [("embed", 44), ("quantise", 80), ("attend", 290), ("output", 175), ("quantise", 80),
+          ("feed_forward", 313), ("quantise", 80), ("attend", 290), ("output", 175), ("quantise",
+          80), ("feed_forward", 316), ("quantise", 83), ("head", 329), ("end", 1)]
+SHIPPED_LAYER = [("quantise", 110), ("attend", 394), ("output", 253), ("quantise", 110),
+                 ("feed_forward", 881)]
+SHIPPED_REST = [("embed", 52), ("quantise", 111), ("head", 3088), ("end", 1)]
 
 
 def compiled(weights, config):

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from amaranth import Module
 from amaranth.sim import Simulator
 
 from golden_model.attention.softmax import EXP2_TABLE
 from golden_model.attention.value_weight import common_exponent, value_weights
 from golden_model.formats import decode_kv_scale
 from golden_model.softmax_config import ValueWeightConfig
-from hw.attention import value_weight as unit
+from hw.attention import power_table, value_weight
+from hw.attention.power_table import PowerTable
 from hw.attention.value_weight import ValueWeight
 
 CONFIGS = [ValueWeightConfig(), ValueWeightConfig(rows_per_stage=1, form="dsp"),
@@ -29,9 +31,12 @@ def operands(every=False):
     yield np.zeros(3, np.int64), 0, np.zeros(3, np.int64)
 
 
-def run(config, every=False):
+def run(config, every=False, reader=0):
     """Both weights of the hardware, in order, and of the golden model."""
-    dut, got_p, got_w, wanted_p, wanted_w, rows = ValueWeight(config), [], [], [], [], []
+    top, dut, table = Module(), ValueWeight(config), PowerTable()
+    top.submodules += [dut, table]
+    top.d.comb += [table.at[reader].eq(dut.at), dut.power.eq(table.power[reader])]
+    got_p, got_w, wanted_p, wanted_w, rows = [], [], [], [], []
     for distance, largest, scales in operands(every):
         real = decode_kv_scale(scales)
         p, w = value_weights(distance, real, common_exponent(real))
@@ -52,7 +57,7 @@ def run(config, every=False):
                 ctx.set(port, value)
             await ctx.tick()
 
-    sim = Simulator(dut)
+    sim = Simulator(top)
     sim.add_clock(1e-8)
     sim.add_testbench(testbench)
     sim.run()
@@ -66,23 +71,29 @@ def test_matches_golden_model(config):
     assert max(wanted[0]) == 1 << 15
 
 
+def test_the_tables_other_reader_gets_the_same():
+    got, wanted = run(CONFIGS[0], reader=1)
+    assert got == wanted
+
+
 def test_latencies_are_pinned():
     assert [(config.weight_latency, config.latency) for config in CONFIGS] == [
         (5, 10), (5, 14), (5, 9)]
 
 
 def test_the_table_is_that_of_the_golden_model():
-    assert EXP2_TABLE.tolist() == unit.TABLE
+    assert EXP2_TABLE.tolist() == power_table.TABLE
 
 
 def test_truncation_is_noticed(monkeypatch):
-    monkeypatch.setattr(unit, "nearest", lambda shifter, bits: shifter.window[:bits])
+    monkeypatch.setattr(value_weight, "nearest", lambda shifter, bits: shifter.window[:bits])
     got, wanted = run(CONFIGS[0])
     assert got[0] != wanted[0]
 
 
 def test_a_small_table_entry_is_noticed(monkeypatch):
-    monkeypatch.setattr(unit, "TABLE", [*unit.TABLE[:7], unit.TABLE[7] - 1, *unit.TABLE[8:]])
+    table = power_table.TABLE
+    monkeypatch.setattr(power_table, "TABLE", [*table[:7], table[7] - 1, *table[8:]])
     got, wanted = run(CONFIGS[0])
     assert got != wanted
 

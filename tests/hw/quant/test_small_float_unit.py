@@ -33,8 +33,12 @@ def pairs(seed=1):
     close = small_floats(rng, 20)
     tie = smallfloat.join(rng.integers(1 << 15, 1 << 16, 20), rng.integers(-3, 3, 20))
     below = tie * 2.0 ** -rng.integers(14, 24, 20)
-    return (np.concatenate([a, small_floats(rng, 20), close, tie]),
-            np.concatenate([b, small_floats(rng, 20), close[::-1], smallfloat.from_float(below)]))
+    random, other = small_floats(rng, 20), small_floats(rng, 20)
+    near = close * 2.0 ** -rng.integers(1, 5, 20) * rng.choice([0.75, 1, 1.25], 20)
+    more = 0x8000, 0xC003 / 4  # a sum of a little more than half of the last place
+    return (np.concatenate([a, random, close, tie, close, more[:1]]),
+            np.concatenate([b, other, close[::-1], *map(smallfloat.from_float, (below, near)),
+                            more[1:]]))
 
 
 def bits(value):

@@ -169,8 +169,8 @@ def test_cycles_are_those_of_the_parts(keep):
     assert [cycle - shift for cycle in cycles.requests] == alone.requests
     assert [cycle - shift for cycle in cycles.weights] == alone.weights
     assert [cycle - shift for cycle in cycles.sums] == alone.sums
-    # Codes come at one beat a cycle and their first `latency` cycles after its words.
-    first = cycles.words[16] + config.quantiser.latency
+    # Codes come at one beat a cycle, through a register, `latency` cycles after their words.
+    first = cycles.words[16] + config.quantiser.latency + 1
     assert cycles.words[16:] == list(range(cycles.words[16], cycles.words[16] + 16))
     codes, _ = masked_codes(vector)
     selected = top_k_cycles(config.top_k, beat_counts(config.compactor, codes, codes != 0))
@@ -184,9 +184,9 @@ def test_cycles_are_pinned():
     vector = MaskedVector(np.array([900, 0, 0, 0, -5, 77]), np.float64(1.0))
     model = MaskedLinearCycles(config, UNIT, 3)
     assert model.run(vector, 17) == MaskedCycles(
-        3, [4, 5, 55, 56], [67, 68, 69], [70, 71, 72, 73, 74, 75], [77, 78], 125)
+        3, [4, 5, 55, 56], [68, 69, 70], [71, 72, 73, 74, 75, 76], [78, 79], 125)
     second = model.run(vector._replace(keep=(1, 3)), 17)
-    assert (second.command, second.requests, second.sums) == (130, [227, 228], [235, 236])
+    assert (second.command, second.requests, second.sums) == (130, [228, 229], [236, 237])
 
 
 @pytest.mark.parametrize(("n", "m", "nnz"), [(2560, 2560, 1280), (6912, 2560, 3456)])
