@@ -9,7 +9,7 @@ from tests.mutants import mutant
 
 
 def powers(build=PowerTable):
-    """What each reader is given a cycle after it asks; they ask for different entries."""
+    """Return what each reader is given a cycle after it asks; they ask for different entries."""
     dut, got = build(), [[] for _ in range(READERS)]
     size = 1 << FRACTION_BITS
 
