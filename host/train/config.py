@@ -26,14 +26,18 @@ class Stage:
     until: float
     weight_decay: float
     scheme: Scheme
+    noise_weight: float = 0.0
+    """Weight, in the loss, of :func:`host.train.quantize.logit_noise`."""
+    noise_bits: int = 3
+    """Bits of K that it is of."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One run.  The learning rate warms up, then falls linearly to 0, stages notwithstanding.
 
-    ``initial`` names a finished run whose weights this one starts from, with a fresh optimiser: a
-    second cycle of the learning rate.
+    ``ends`` below 1 makes it a trunk, which stops at that share of its steps.  ``trunk`` names one
+    that this run goes on from, with its optimiser, as if it had been there from the start.
     """
 
     steps: int
@@ -47,7 +51,8 @@ class Recipe:
     beta2: float = 0.95
     clip: float = 1.0
     evaluate_every: int = 500
-    initial: str | None = None
+    ends: float = 1.0
+    trunk: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "warmup", "evaluate_every"):
@@ -56,6 +61,14 @@ class Recipe:
         ends = [stage.until for stage in self.stages]
         if not ends or ends != sorted(set(ends)) or ends[0] <= 0 or ends[-1] != 1:
             raise ConfigError(f"the stages' `until` must rise from above 0 to 1, not {ends}")
+
+        if not 0 < self.ends <= 1:
+            raise ConfigError(f"ends must lie in (0, 1], not {self.ends}")
+
+    @property
+    def last(self) -> int:
+        """Steps after which the run is over."""
+        return round(self.ends * self.steps)
 
     def stage(self, step: int) -> int:
         """Index of the stage that `step` (from 0) belongs to."""
@@ -83,10 +96,10 @@ class TrainConfig:
     def digest(self, run: str) -> str:
         """First 16 hexadecimal digits of SHA-256 over what decides run `run`."""
         recipe = dataclasses.asdict(self.recipes[run])
-        initial = recipe.pop("initial")
+        trunk = recipe.pop("trunk")
         parts = [dataclasses.asdict(self.shape), recipe, self.held_out, self.validation]
-        if initial is not None:
-            parts.append(self.digest(initial))
+        if trunk is not None:
+            parts.append(self.digest(trunk))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -99,6 +112,25 @@ def _scheme(table: dict[str, Any], where: str) -> Scheme:
         return Scheme(**table)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+SHARED = ("steps", "batch", "peak_lr", "warmup", "beta1", "beta2", "dropout", "seed")
+"""What a run has in common with its trunk."""
+
+
+def _check_trunks(recipes: dict[str, Recipe]) -> None:
+    names = list(recipes)
+    for i, (name, recipe) in enumerate(recipes.items()):
+        if recipe.trunk is None:
+            continue
+        if recipe.trunk not in names[:i] or recipes[recipe.trunk].ends == 1:
+            raise ConfigError(f"run {name!r} branches off {recipe.trunk!r}, which is no run listed "
+                              "ahead of it that `ends` early")
+        for field in SHARED:
+            own, trunks = getattr(recipe, field), getattr(recipes[recipe.trunk], field)
+            if own != trunks:
+                raise ConfigError(f"run {name!r} has {field} {own}, its trunk {recipe.trunk!r} has "
+                                  f"{trunks}: they must agree")
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
@@ -125,15 +157,10 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
         recipes = {}
         for name, table in raw["runs"].items():
             stages = tuple(
-                Stage(until=s["until"], weight_decay=s["weight_decay"], scheme=schemes[s["scheme"]])
-                for s in table["stages"])
+                Stage(**(s | {"scheme": schemes[s["scheme"]]})) for s in table["stages"])
             recipes[name] = Recipe(**(raw["training"] | table | {"stages": stages}
                                       | (overrides or {})))
-        names = list(recipes)
-        for i, (name, recipe) in enumerate(recipes.items()):
-            if recipe.initial is not None and recipe.initial not in names[:i]:
-                raise ConfigError(f"run {name!r} starts from {recipe.initial!r}, which is no run "
-                                  "listed ahead of it")
+        _check_trunks(recipes)
         return TrainConfig(
             shape=ModelShape(**raw["shape"]), held_out=tuple(raw["corpus"]["held_out"]),
             validation=tuple(raw["corpus"]["validation"]), recipes=recipes,

@@ -102,9 +102,13 @@ class Block(nn.Module):
             raise KeyError(name)
         return found
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, scheme: Scheme,
-                tap: Tap = silent) -> Tensor:
-        """Residual stream in, residual stream out, both [batch, tokens, hidden]."""
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, scheme: Scheme, tap: Tap = silent,
+                noise_bits: int = 0) -> tuple[Tensor, Tensor]:
+        """Residual stream in, residual stream out, both [batch, tokens, hidden].
+
+        With it comes :func:`host.train.quantize.logit_noise` of a K of `noise_bits` bits; 0
+        without them.
+        """
         s = self.shape
         b, n, _ = x.shape
 
@@ -114,6 +118,9 @@ class Block(nn.Module):
         k = self.wk(a).view(b, n, s.kv_heads, s.head_dim)
         v = self.wv(a).view(b, n, s.kv_heads, s.head_dim)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        noise = x.new_zeros(())
+        if noise_bits:
+            noise = quantize.logit_noise(q, k, noise_bits)
         if scheme.q_bits < 16:
             q = quantize.absmax_heads(q, scheme.q_bits)
         if scheme.kv_bits < 16:
@@ -137,7 +144,7 @@ class Block(nn.Module):
         _tap_codes(tap, "down", h)
         x = x + functional.dropout(self.down(h), self.dropout, self.training)
         tap("residual", x)
-        return x
+        return x, noise
 
 
 def quantize_input(x: Tensor, activations: str) -> Tensor | Quantized:
@@ -197,6 +204,14 @@ class Decoder(nn.Module):
     def forward(self, tokens: Tensor, scheme: Scheme, tap: Tap = silent) -> Tensor:
         """Logits [batch, tokens, vocab] of token ids [batch, tokens], position 0 being BOS.
 
+        See :meth:`logits_and_noise`.
+        """
+        return self.logits_and_noise(tokens, scheme, tap)[0]
+
+    def logits_and_noise(self, tokens: Tensor, scheme: Scheme, tap: Tap = silent,
+                         noise_bits: int = 0) -> tuple[Tensor, Tensor]:
+        """Return logits, and the layers' mean :func:`host.train.quantize.logit_noise`.
+
         `tap` receives ``residual`` (the stream after the embedding and each addition),
         ``gate_output`` (ReLU^2 of the gate) and, by the projections that read them, the codes
         ``qkv``, ``out``, ``gate`` and ``down``.
@@ -210,11 +225,13 @@ class Decoder(nn.Module):
             x = functional.embedding(tokens, self.embedding)
         x = functional.dropout(x, self.dropout, self.training)
         tap("residual", x)
+        noise = x.new_zeros(())
         for block in self.layers:
-            x = block(x, cos, sin, scheme, tap)
+            x, more = block(x, cos, sin, scheme, tap, noise_bits)
+            noise = noise + more / len(self.layers)
         x = self.final_norm(x)
         with torch.autocast(x.device.type, enabled=False):               # logits in full precision
             if not scheme.trit_embedding:
-                return functional.linear(x, self.embedding)
+                return functional.linear(x, self.embedding), noise
             h = quantize.int8(x)
-            return functional.linear(h.codes, table.codes) * (h.scale * table.scale)
+            return functional.linear(h.codes, table.codes) * (h.scale * table.scale), noise

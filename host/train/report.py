@@ -4,8 +4,10 @@
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -17,7 +19,8 @@ from host.train.evaluate import ZeroCounter, active_share, perplexity, residual_
 from host.train.model import Decoder, RMSNorm
 from host.train.scheme import Scheme
 
-__all__ = ["SHIPPED", "best_decoder", "measure", "merge_json", "rounded_gains", "tables",
+__all__ = ["SHIPPED", "best_decoder", "measure", "merge_json", "read_state",
+           "rounded_gains", "tables",
            "training_peak"]
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
@@ -28,10 +31,28 @@ ZEROS = {SHIPPED: "", "b158": "_b158", "a48_fp4": "_fp4"}
 """Rows whose zeros are recorded, and the suffix of their keys."""
 CPU = torch.device("cpu")
 
-TABLE_1 = ("fp", "b158", "a48", "a48_fp4")
-TABLE_3 = ("a48", "a48_kv4", "a48_kv3", "a48_kv3_q8", "a48_kv3_q4", "a48_kv3_loop")
+TABLE_1 = ("fp", "b158_float", "b158", "a48", "a48_fp4")
+TABLE_3 = ("a48", "a48_kv4", "a48_kv3", "a48_kv3_q8", "a48_kv3_q4", "b158_kv3", "a48_after",
+           "a48_kv3_after")
+SEEDED = ("b158", "a48", "a48_kv3", "a48_after", "a48_kv3_after")
+"""Rows that there is one of for each seed: the first by this name, seed n by `name_n`."""
 
 Json = dict[str, Any]
+
+
+def read_state(work: Path, run: str) -> Json:
+    """Load the checkpoint of run `run`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    path = work / f"{run}.pt"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run `python -m host.train run {run}` first")
+    state: Json = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
 def best_decoder(config: TrainConfig, work: Path, run: str,
@@ -43,12 +64,9 @@ def best_decoder(config: TrainConfig, work: Path, run: str,
     FileNotFoundError
         The run was not trained to its last stage.
     """
-    path = work / f"{run}.pt"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: run `python -m host.train run {run}` first")
-    state: Json = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state(work, run)
     if state["best"] is None:
-        raise FileNotFoundError(f"{path} stopped ahead of the last stage: run it again to go on")
+        raise FileNotFoundError(f"{work / run}.pt stopped ahead of the last stage: run it again to go on")
     model = Decoder(config.shape)
     model.load_state_dict(state["best"])
     return model.to(device).eval(), state
@@ -83,12 +101,13 @@ def measure(config: TrainConfig, corpus: Corpus, work: Path, put: Callable[[Json
     """
     held_out = corpus.held_out.to(device)
     characters = sum(map(len, corpus.tokenizer.decode_batch(corpus.held_out[:, 1:].tolist())))
-    trained = {run: _training(config, work, run) for run in config.recipes}
+    trained = {run: _training(config, work, run)
+               for run, recipe in config.recipes.items() if recipe.ends == 1}
     put({"parameters": {"ternary": config.shape.ternary_parameters,
                         "embedding": config.shape.vocab * config.shape.hidden},
          "held_out": {"windows": len(held_out), "tokens": held_out[:, 1:].numel(),
                       "characters": characters},
-         "trained": trained, "made": {"cycles": _cycles(trained)}})
+         "trained": trained})
     for row in config.evaluations if rows is None else rows:
         run, scheme = config.evaluations[row]
         model, _ = best_decoder(config, work, run, device)
@@ -113,20 +132,9 @@ def _training(config: TrainConfig, work: Path, run: str) -> Json:
     _, state = best_decoder(config, work, run)
     recipe = config.recipes[run]
     return {"validation_perplexity": round(state["best_perplexity"], 4),
-            "kept_step": state["best_step"], "steps": state["step"], "initial": recipe.initial,
+            "kept_step": state["best_step"], "steps": state["step"], "trunk": recipe.trunk,
             "seed": recipe.seed, "seconds": round(state["seconds"]), "device": state["device"],
             "torch": state["torch"], "digest": state["digest"]}
-
-
-def _cycles(trained: Json) -> Json:
-    """Summarise the runs from scratch, and those that start from another's weights."""
-    cycles: Json = {}
-    for name, started in (("first", False), ("second", True)):
-        runs = {run: r for run, r in trained.items() if (r["initial"] is not None) == started}
-        cycles[name] = {"runs": list(runs)} | {
-            key: sorted({r[key] for r in runs.values()})
-            for key in ("steps", "seed", "device", "torch")}
-    return cycles
 
 
 def _gains(model: Decoder, held_out: Tensor, scheme: Scheme) -> Json:
@@ -197,6 +205,20 @@ def _targets(figures: Json) -> list[list[str]]:
                     _verdict(down >= 70)]]
 
 
+def _seeds(runs: Json) -> str:
+    """Perplexities of the rows that there is one of for each seed, and their mean."""
+    ends = ["", *(name.removeprefix("b158") for name in runs if re.fullmatch(r"b158_\d+", name))]
+    values = {row: [runs[row + end]["perplexity"] for end in ends] for row in SEEDED}
+    base = values["b158"]
+    rows = []
+    for row in SEEDED:
+        mean = fmean(values[row])
+        cells = [f"{value:.3f} ({100 * (value / of - 1):+.2f})"
+                 for value, of in zip([*values[row], mean], [*base, fmean(base)], strict=True)]
+        rows.append([f"`{row}`", *cells])
+    return _table(["row", *(f"seed {n}" for n in range(1, len(ends) + 1)), "mean"], rows)
+
+
 def render(figures: Json) -> str:
     """Render the tables as Markdown."""
     runs = figures["runs"]
@@ -219,7 +241,7 @@ def render(figures: Json) -> str:
         "Held-out perplexity a token (the paper's Table 1):", quality(TABLE_1),
         "Zeros among inputs, in % (Table 2):", sparsity,
         "Low-bit attention (Table 3; `a48` leaves K, V and Q unquantised):", quality(TABLE_3),
-        "The first cycle:", quality([n for n in runs if n.endswith("_first")])]) + "\n"
+        "Every seed, in percent above its `b158`:", _seeds(runs)]) + "\n"
 
 
 def tables(figures: Path, document: Path) -> None:

@@ -12,7 +12,7 @@ from golden_model.weights import DecoderWeights
 from host.train.config import TrainConfig
 from host.train.data import Corpus
 from host.train.pack import save_packed
-from host.train.report import best_decoder, training_peak
+from host.train.report import best_decoder, read_state, training_peak
 
 __all__ = ["ship"]
 
@@ -43,13 +43,14 @@ def _log(config: TrainConfig, work: Path) -> list[str]:
     """Concise log of every run: its evaluations during training."""
     lines = []
     for run, recipe in config.recipes.items():
-        _, state = best_decoder(config, work, run)
-        start = "" if recipe.initial is None else f" from the weights of {recipe.initial}"
+        state = read_state(work, run)
+        start = "" if recipe.trunk is None else f", the first of them those of {recipe.trunk}"
+        kept = "" if recipe.ends < 1 else (
+            f"; kept step {state['best_step']}, validation perplexity "
+            f"{state['best_perplexity']:.3f}")
         lines.append(f"{run}: seed {recipe.seed}, {state['step']} steps of {recipe.batch} windows"
-                     f"{start}, "
-                     f"{state['seconds']:.0f} s beside other runs on {state['device']}, torch "
-                     f"{state['torch']}; kept step {state['best_step']}, validation perplexity "
-                     f"{state['best_perplexity']:.3f}")
+                     f"{start}, {state['seconds']:.0f} s beside other runs on {state['device']}, "
+                     f"torch {state['torch']}{kept}")
         lines += [f"{run} step {step} stage {stage} loss {loss:.4f} validation perplexity "
                   f"{value:.3f}" for step, stage, loss, value in state["log"]]
     return lines

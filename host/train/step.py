@@ -57,6 +57,7 @@ class TrainingStep:
         self.body = torch.arange(model.shape.context - 1, device=text.device)
         self.offsets = torch.zeros(recipe.batch, dtype=torch.int64, device=text.device)
         self.loss = torch.zeros((), device=text.device)
+        self.noise_bits = stage.noise_bits if stage.noise_weight else 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.warm_steps = WARM_STEPS if accelerate and text.is_cuda else -1
         if self.warm_steps > 0:
@@ -87,10 +88,12 @@ class TrainingStep:
         tokens = functional.pad(windows, (1, 0), value=BOS)          # [batch, context]
         with torch.autocast(self.text.device.type, torch.bfloat16, enabled=self.text.is_cuda,
                             cache_enabled=False):
-            logits = self.model(tokens, self.stage.scheme)[:, :-1]   # [batch, context - 1, vocab]
-        loss = functional.cross_entropy(logits.flatten(0, 1).float(), windows.flatten())
+            logits, noise = self.model.logits_and_noise(
+                tokens, self.stage.scheme, noise_bits=self.noise_bits)
+        # [batch, context - 1, vocab]: nothing follows the last token.
+        loss = functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), windows.flatten())
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + self.stage.noise_weight * noise).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.loss.copy_(loss.detach())

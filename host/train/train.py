@@ -31,8 +31,8 @@ class Job:
     """One run to train.
 
     ``text`` int64 [n] are the training tokens, ``validation`` int64 [windows, context] choose the
-    checkpoint to keep.  ``stop_after`` ends the session, not the run, at that step.  A run that
-    starts from another looks for that one's checkpoint beside its own.
+    checkpoint to keep.  ``stop_after`` ends the session, not the run, at that step.  A run with a
+    trunk looks for that one's checkpoint beside its own.
     """
 
     config: TrainConfig
@@ -86,7 +86,7 @@ def train(job: Job) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        The checkpoint was made with another configuration, or the run to start from is missing.
+        The checkpoint was made with another configuration, or its trunk's is missing.
     """
     recipe = job.config.recipes[job.run]
     torch.manual_seed(recipe.seed)
@@ -98,12 +98,12 @@ def train(job: Job) -> dict[str, Any]:
                              "torch": str(torch.__version__)}
     if job.checkpoint.exists():
         state = _load(job, model, optimizer, state["digest"])
-    elif recipe.initial is not None:
-        _start_from(job, recipe.initial, model)
+    elif recipe.trunk is not None:
+        state["step"] = _branch_off(job, recipe.trunk, model, optimizer)
     text = job.text.to(job.device)
     validation = job.validation.to(job.device)
     limit = len(text) - job.config.shape.context
-    last = min(recipe.steps, job.stop_after or recipe.steps)
+    last = min(recipe.last, job.stop_after or recipe.last)
     stage, step_fn, loss = -1, None, torch.zeros(())
     started = time.monotonic()
     for step in range(state["step"], last):
@@ -131,27 +131,34 @@ def _load(job: Job, model: Decoder, optimizer: torch.optim.AdamW, digest: str) -
     if state["digest"] != digest:
         raise CheckpointError(f"{job.checkpoint} was made with another configuration: remove it "
                               "or give back the old one")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    _restore_random_state(state["random"], job.device)
+    _restore(state, model, optimizer, job.device)
     return state
 
 
-def _start_from(job: Job, run: str, model: Decoder) -> None:
-    """Load the weights that `run` ended with.
+def _branch_off(job: Job, run: str, model: Decoder, optimizer: torch.optim.AdamW) -> int:
+    """Load weights, optimiser and random state that trunk `run` ended with; its last step.
 
     Raises
     ------
     CheckpointError
-        That run has no finished checkpoint of this configuration.
+        The trunk has no finished checkpoint of this configuration.
     """
     path = job.checkpoint.with_name(f"{run}.pt")
     if not path.exists():
         raise CheckpointError(f"{path} is missing: train {run!r} ahead of {job.run!r}")
     state: dict[str, Any] = torch.load(path, map_location=job.device, weights_only=True)
-    if state["digest"] != job.config.digest(run) or state["step"] < job.config.recipes[run].steps:
+    last = job.config.recipes[run].last
+    if state["digest"] != job.config.digest(run) or state["step"] < last:
         raise CheckpointError(f"{path} is not a finished run of this configuration")
-    model.load_state_dict(state["best"])
+    _restore(state, model, optimizer, job.device)
+    return last
+
+
+def _restore(state: dict[str, Any], model: Decoder, optimizer: torch.optim.AdamW,
+             device: torch.device) -> None:
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    _restore_random_state(state["random"], device)
 
 
 def _evaluate(job: Job, model: Decoder, state: dict[str, Any], stage: int, loss: float,

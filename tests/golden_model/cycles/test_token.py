@@ -30,7 +30,7 @@ PINNED = [("embed", 44), ("quantise", 80), ("attend", 290), ("output", 175), ("q
           ("feed_forward", 313), ("quantise", 80), ("attend", 290), ("output", 175), ("quantise",
           80), ("feed_forward", 316), ("quantise", 83), ("head", 329), ("end", 1)]
 SHIPPED_LAYER = [("quantise", 110), ("attend", 394), ("output", 253), ("quantise", 110),
-                 ("feed_forward", 881)]
+                 ("feed_forward", 876)]
 SHIPPED_REST = [("embed", 52), ("quantise", 111), ("head", 3088), ("end", 1)]
 
 

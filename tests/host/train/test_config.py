@@ -17,22 +17,37 @@ def recipe(**changes):
                       "warmup": 2, "stages": stages} | changes))
 
 
-def test_shipped_configuration_gives_every_run_of_a_cycle_one_budget():
+def test_shipped_configuration_gives_every_run_one_budget():
     config = load_config(SHIPPED)
     assert {"fp", "b158", "a48", "a48_fp4"} <= config.evaluations.keys()
-    budgets = {(r.initial is not None, r.steps, r.batch) for r in config.recipes.values()}
-    assert budgets == {(False, 24000, 64), (True, 5000, 64)}
+    assert {(r.steps, r.batch) for r in config.recipes.values()} == {(15000, 64)}
+    assert {r.last for name, r in config.recipes.items() if name.startswith("trunk")} == {12000}
+    assert {r.last for name, r in config.recipes.items() if r.trunk} == {15000}
     assert len(config.held_out) == 10
     assert not set(config.held_out) & set(config.validation)
     assert {run for run, _ in config.evaluations.values()} <= config.recipes.keys()
 
 
-@pytest.mark.parametrize("start", ["b159", "fp_second", "a48_fp4_second"])
-def test_run_that_starts_from_none_ahead_of_it_is_refused(tmp_path, start):
+@pytest.mark.parametrize("trunk", ["trunc", "fp", "trunk_2", "b158"])
+def test_run_whose_trunk_is_not_listed_ahead_of_it_is_refused(tmp_path, trunk):
     path = tmp_path / "train.toml"
-    path.write_text(SHIPPED.read_text().replace('initial = "fp"', f'initial = "{start}"'))
-    with pytest.raises(ConfigError, match=f"starts from '{start}', which is no run listed ahead"):
+    path.write_text(SHIPPED.read_text().replace('trunk = "trunk"', f'trunk = "{trunk}"', 1))
+    with pytest.raises(ConfigError, match=f"'b158' branches off '{trunk}', which is no run"):
         load_config(path)
+
+
+def test_run_of_another_seed_than_its_trunk_is_refused(tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text(SHIPPED.read_text().replace('trunk = "trunk"', 'seed = 7\ntrunk = "trunk"', 1))
+    with pytest.raises(ConfigError, match="'b158' has seed 7, its trunk 'trunk' has 1"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("ends", [0, -0.5, 1.5])
+def test_trunk_ends_within_its_run(ends):
+    with pytest.raises(ConfigError, match="ends must lie in"):
+        recipe(ends=ends)
+    assert recipe(ends=0.5).last == 5
 
 
 def test_schedule_rises_then_falls_to_nearly_nothing_across_stages():

@@ -68,6 +68,15 @@ def test_midrise_uses_all_levels_and_gives_bos_more():
     assert (7 * other).tolist() == pytest.approx([7, -7, 3, 1])   # u = 7, 0, 5, 4 (3.5 to even)
 
 
+def test_logit_noise_is_what_rounding_adds_to_logits():
+    generator = torch.Generator().manual_seed(5)
+    q = torch.randn(8, 64, 4, 32, generator=generator)
+    k = torch.randn(8, 64, 2, 32, generator=generator) + 0.5
+    error = (quantize.midrise_heads(k, 4, 4) - k).repeat_interleave(2, dim=2)
+    added = torch.einsum("bqhd,bkhd->bhqk", q, error) / 32**0.5
+    assert float(quantize.logit_noise(q, k, 4)) == pytest.approx(float(added.var()), rel=0.05)
+
+
 def test_query_codes_are_symmetric():
     x = torch.tensor([7.0, -7.0, 3.4, 0.4]).view(1, 1, 1, 4)
     assert quantize.absmax_heads(x, 4).flatten().tolist() == [7, -7, 3, 0]

@@ -102,42 +102,57 @@ def test_checkpoint_of_another_configuration_is_refused(corpus, tmp_path):
         train_module.train(other)
 
 
-def second_config(**changes):
-    """Return `tiny_config(**changes)` and a run that starts from its weights."""
+def branch_config(**changes):
+    """Return `tiny_config` cut in two: a trunk up to its half, where stage 2 starts, and the rest."""
     config = tiny_config(**changes)
-    recipe = dataclasses.replace(config.recipes["a48"], initial="a48", peak_lr=0.0)
-    return dataclasses.replace(config, recipes=config.recipes | {"second": recipe})
+    whole = config.recipes["a48"]
+    trunk = dataclasses.replace(whole, ends=0.5)
+    branch = dataclasses.replace(whole, trunk="trunk", stages=whole.stages[1:])
+    return dataclasses.replace(config, recipes={"trunk": trunk, "branch": branch})
 
 
-def test_second_cycle_starts_from_the_other_runs_weights(corpus, tmp_path):
-    first = train_module.train(job(corpus, tmp_path / "a48.pt"))
-    second = train_module.train(job(corpus, tmp_path / "second.pt", config=second_config(),
-                                    run="second", stop_after=1))
-    assert second["step"] == 1
-    for name, value in first["best"].items():  # the learning rate is 0
-        assert torch.equal(second["model"][name], value), name
+@pytest.mark.parametrize("stop", [None, 9])
+def test_trunk_and_branch_are_one_run_bit_for_bit(corpus, trained, tmp_path, stop):
+    config, path = branch_config(evaluate_every=3), tmp_path / "branch.pt"
+    trunk = train_module.train(job(corpus, tmp_path / "trunk.pt", config=config, run="trunk"))
+    assert trunk["step"] == 6
+    if stop:
+        train_module.train(job(corpus, path, config=config, run="branch", stop_after=stop))
+    branch = train_module.train(job(corpus, path, config=config, run="branch"))
+    assert [step for step, *_ in branch["log"]] == [9, 12]
+    for name, value in trained["model"].items():
+        assert torch.equal(branch["model"][name], value), name
 
 
 @pytest.mark.parametrize(("steps", "message"), [
-    (0, "train 'a48' ahead of 'second'"), (4, "not a finished run"),
+    (0, "train 'trunk' ahead of 'branch'"), (4, "not a finished run"),
 ])
-def test_second_cycle_needs_a_finished_start(corpus, tmp_path, steps, message):
+def test_branch_needs_a_finished_trunk(corpus, tmp_path, steps, message):
     if steps:
-        train_module.train(job(corpus, tmp_path / "a48.pt", stop_after=steps))
+        train_module.train(job(corpus, tmp_path / "trunk.pt", config=branch_config(), run="trunk",
+                               stop_after=steps))
     with pytest.raises(train_module.CheckpointError, match=message):
-        train_module.train(job(corpus, tmp_path / "second.pt", config=second_config(),
-                               run="second"))
-    assert not (tmp_path / "second.pt").exists()
+        train_module.train(job(corpus, tmp_path / "branch.pt", config=branch_config(),
+                               run="branch"))
+    assert not (tmp_path / "branch.pt").exists()
 
 
-def test_digest_follows_the_start():
-    digest = second_config().digest("second")
-    assert digest != second_config().digest("a48")
-    changed = second_config(seed=4)
-    same = dataclasses.replace(changed, recipes=changed.recipes | {
-        "second": second_config().recipes["second"]})
-    assert same.recipes["second"] == second_config().recipes["second"]
-    assert same.digest("second") != digest
+def test_digest_follows_the_trunk():
+    config = branch_config()
+    trunk = dataclasses.replace(config.recipes["trunk"], ends=0.25)
+    other = dataclasses.replace(config, recipes=config.recipes | {"trunk": trunk})
+    assert other.digest("branch") != config.digest("branch") != config.digest("trunk")
+
+
+def test_training_on_the_logits_noise_lowers_it(corpus, tmp_path):
+    noise = {}
+    for weight in (0.0, 30.0):
+        stage = config_module.Stage(until=1.0, weight_decay=0.0, scheme=INT8, noise_weight=weight)
+        config = tiny_config(stages=(stage,), dropout=0.0)
+        state = train_module.train(job(corpus, tmp_path / f"{weight}.pt", config=config))
+        noise[weight] = float(decoder(state).requires_grad_(False).logits_and_noise(
+            corpus.held_out, INT8, noise_bits=3)[1])
+    assert noise[30.0] < 0.8 * noise[0.0]
 
 
 def test_perplexity_of_uniform_logits_is_the_vocabulary(corpus):
