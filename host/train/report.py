@@ -66,7 +66,8 @@ def best_decoder(config: TrainConfig, work: Path, run: str,
     """
     state = read_state(work, run)
     if state["best"] is None:
-        raise FileNotFoundError(f"{work / run}.pt stopped ahead of the last stage: run it again to go on")
+        raise FileNotFoundError(f"{work / run}.pt stopped ahead of the last stage: run it again "
+                                "to go on")
     model = Decoder(config.shape)
     model.load_state_dict(state["best"])
     return model.to(device).eval(), state

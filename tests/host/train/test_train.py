@@ -103,7 +103,7 @@ def test_checkpoint_of_another_configuration_is_refused(corpus, tmp_path):
 
 
 def branch_config(**changes):
-    """Return `tiny_config` cut in two: a trunk up to its half, where stage 2 starts, and the rest."""
+    """Return `tiny_config` cut in two: a trunk up to where stage 2 starts, and the rest."""
     config = tiny_config(**changes)
     whole = config.recipes["a48"]
     trunk = dataclasses.replace(whole, ends=0.5)
