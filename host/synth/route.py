@@ -154,7 +154,7 @@ def _run(command: list[str], directory: Path, result: str) -> str:
     return made.read_text(encoding="utf-8")
 
 
-MAPS = ("carry_chain.v", "carry_ends.v")
+MAPS = ("carry_chain.v", "carry_ends.v", "spare_addresses.v")
 """Files beside this one that the flow reads."""
 
 
@@ -164,7 +164,7 @@ def _flow() -> str:
             f"synth_ecp5 -top {TOP} -run begin:map_gates; techmap -map {MAPS[0]}; "
             f"synth_ecp5 -top {TOP} -run map_gates:edif; "
             "chtype -set CARRY_FIRST a:carry=first; chtype -set CARRY_LAST a:carry=last; "
-            f"techmap -map {MAPS[1]}; write_json {TOP}.json")
+            f"techmap -map {MAPS[1]}; techmap -map {MAPS[2]}; write_json {TOP}.json")
 
 
 def _netlist(flow: str, verilog: str, directory: Path, progress: Callable[[str], None]) -> None:

