@@ -26,13 +26,14 @@ class BufferCycles:
         self._restart()
 
     def _restart(self) -> None:
+        self.known = False  # the command was on offer in the cycle before
         self.written = 0
         self.complete = False
         self.read = 0  # beats of both passes
 
     def i_ready(self, n: int, item: int | None) -> bool:
         """``i.ready`` in this cycle, for the item on ``i``."""
-        if self.complete:
+        if self.complete or not self.known:
             return False
         if item is None:
             return self.written == -(-n // self.config.lanes) - 1
@@ -52,7 +53,7 @@ class BufferCycles:
             return
         count, done = -(-n // self.config.lanes), self.done(n, o_ready)
         written, complete = self.written, self.complete
-        if i_valid and not complete and (item is None
+        if i_valid and self.known and not complete and (item is None
                                          or item // self.config.lanes != self.written):
             self.written += 1
             self.complete = self.written == count
@@ -61,5 +62,6 @@ class BufferCycles:
         if step:
             self.read += 1
         self.valid = step or (self.valid and not o_ready)
+        self.known = True
         if done:
             self._restart()

@@ -31,7 +31,8 @@ class ProductBuffer(wiring.Component):
     written, ``config.latency`` cycles after whatever completes each; the second follows at a beat a
     cycle.
 
-    One vector at a time.  ``i.ready`` depends on ``i.payload`` only, ``o.valid`` is registered.
+    One vector at a time, its first word in the second cycle of the command at the earliest.
+    ``i.ready`` depends on ``i.payload`` only, ``o.valid`` is registered.
 
     Members
     -------
@@ -59,8 +60,12 @@ class ProductBuffer(wiring.Component):
         m.submodules.words = cells = memory.Memory(shape=self.o.p.words.shape(),
                                                    depth=config.max_beats, init=[])
         write, read = cells.write_port(), cells.read_port()
-        last_beat = Signal(range(config.max_beats))
-        m.d.comb += last_beat.eq((self.i_command.p.n - 1) >> lane_bits)
+        # Known from the command's second cycle on: a word's ready does not wait for a subtraction.
+        known, last_beat = Signal(), Signal(range(config.max_beats), reset_less=True)
+        m.d.sync += [
+            known.eq(self.i_command.valid & ~self.i_command.ready),
+            last_beat.eq((self.i_command.p.n - 1) >> lane_bits),
+        ]
 
         beat = Signal(range(config.max_beats))  # the beat that is being filled
         following = Signal(range(config.max_beats + 1), init=1)
@@ -74,7 +79,7 @@ class ProductBuffer(wiring.Component):
             next_one.eq(~self.i.p.end & (item_beat == following)),
             write.addr.eq(beat), write.data.eq(partial),
         ]
-        with m.If(self.i_command.valid & ~complete):
+        with m.If(known & ~complete):
             m.d.comb += [
                 self.i.ready.eq(here | next_one | (self.i.p.end & ends)),
                 write.en.eq(self.i.valid & ~here),

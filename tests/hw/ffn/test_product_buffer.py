@@ -63,10 +63,11 @@ def test_a_word_a_cycle_and_a_cycle_for_each_empty_beat():
     config = CONFIGS[1]
     words = np.arange(1, 9)
     assert config.latency == 2
-    # Beats 0 and 1 are full, 2 is empty, 3 has its last lane, 4 and 5 are empty.
+    # The command is taken note of in cycle 0.  Beats 0 and 1 are full, 2 is empty, 3 has its last
+    # lane, 4 and 5 are empty.
     sent, got = run(config, [(22, np.array([0, 1, 2, 3, 4, 5, 7, 15]), words)])
-    assert sent == [0, 1, 2, 3, 4, 5, 6, 8, 11]
-    assert got == [6, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
+    assert sent == [1, 2, 3, 4, 5, 6, 7, 9, 12]
+    assert got == [7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
 
 
 def test_a_beat_that_keeps_the_words_of_the_one_before_is_noticed(monkeypatch):
