@@ -10,7 +10,7 @@ from golden_model.cycles.embed import embed
 from golden_model.cycles.engine import ArrayRun
 from golden_model.cycles.facts import LayerFacts, TokenFacts
 from golden_model.cycles.port import PortCycles
-from golden_model.cycles.projections import Product, finish, output
+from golden_model.cycles.projections import Product, columns, finish, output
 from golden_model.cycles.vectors import (
     ACCEPT,
     COMMAND,
@@ -136,12 +136,15 @@ class ChunkRounds:
                start: int, follows: int) -> int:
         """Cycle in which an ``output`` is accepted."""
         count = beats(self.config, fields["n"])
+        # One for all rounds: its selection may still clear its counts when the next one comes.
+        way = columns(self.config)
 
         def end(token: int, begin: int) -> int:
             gains = (range(begin + 1, begin + 1 + count) if token
                      else gain_words(self.config, begin + follows, count))
             taken = first_pass(begin + COMMAND + 1, [begin + 1] * count, gains)
-            return output(self.config, hidden, layer[token].output, begin, taken[-1])
+            return output(self.config, hidden, layer[token].output, begin, taken[-1],
+                          way)
 
         return self.rounds(start, end)
 

@@ -12,7 +12,7 @@ from golden_model.ffn.gate_up import GateUpCycles, GateUpOffers
 from golden_model.ffn.stages import Pipeline
 from golden_model.sparse.masked_linear_cycles import MaskedLinearCycles, RequestWay
 
-__all__ = ["Product", "feed_forward", "finish", "output"]
+__all__ = ["Product", "columns", "feed_forward", "finish", "output"]
 
 
 def columns(config: DecoderConfig) -> MaskedLinearCycles:
@@ -23,17 +23,21 @@ def columns(config: DecoderConfig) -> MaskedLinearCycles:
 
 
 def finish(config: DecoderConfig, counts: Sequence[int], hidden: int, command: int,
-           taken: list[int], selected: int | None) -> int:
-    """Cycle in which an instruction is accepted, from what its first pass of words took."""
+           taken: list[int], selected: int | None,
+           way: MaskedLinearCycles | None = None) -> int:
+    """Cycle in which an instruction is accepted, from what its first pass of words took.
+
+    `way`: that of the columns, as vectors before this one left it; at rest unless given.
+    """
     after: Norm = norm(config, taken[-1])
-    path = columns(config).finish(list(counts), hidden, selected=selected, command=command,
+    path = (way or columns(config)).finish(list(counts), hidden, selected=selected, command=command,
                                   taken=list(taken), offered=[0] * len(counts), codes=after.codes,
                                   scale=after.scale)
     return add(config, beats(config, hidden), path.scale, path.sums) + ACCEPT
 
 
 def output(config: DecoderConfig, hidden: int, counts: Sequence[int], start: int,
-           words: int) -> int:
+           words: int, way: MaskedLinearCycles | None = None) -> int:
     """Cycle in which an ``output`` that is offered in cycle `start` is accepted.
 
     Parameters
@@ -42,8 +46,10 @@ def output(config: DecoderConfig, hidden: int, counts: Sequence[int], start: int
         Kept codes other than zero of each beat.
     words
         Last transfer of the first pass.
+    way
+        As :func:`finish` takes it.
     """
-    return finish(config, counts, hidden, start + COMMAND, [words], 0)
+    return finish(config, counts, hidden, start + COMMAND, [words], 0, way)
 
 
 class Product:
