@@ -19,6 +19,7 @@ from golden_model.attention.softmax_cycles import SoftmaxCycles
 from golden_model.attention.value_weight import common_exponent, value_weights
 from golden_model.attention.weighted_sum import WeightedSumCycles, weighted_sums
 from golden_model.attention_config import AttentionConfig
+from golden_model.control.slack import SlackSteps
 from golden_model.quant_config import SmallFloatUnitConfig
 from golden_model.quick_float_config import QuickFloatConfig
 
@@ -142,6 +143,7 @@ class EngineCycles:
             config.weighted_sum)
         self.softmax, self.scales = SoftmaxCycles(config.softmax), HeadScalesCycles(
             config.softmax, unit)
+        self.room = SlackSteps()   # between softmax and weighted sums
         self.load = load
         self.waiting = [passes, passes]
         """Passes that scores and weighted sums were not told of yet."""
@@ -153,9 +155,11 @@ class EngineCycles:
         command, then = (self.load if left else None for left in self.waiting)
         # Whether something is valid does not depend on who takes it.
         unit_valid, ratio_valid = scales.unit_valid, scales.ratio_valid
-        weights = self.weighted.step(then, softmax.pipe[-1], value, sum_ready)
+        coded, takes = softmax.pipe[-1], self.room.ready
+        weights = self.weighted.step(then, self.room.valid(coded), value, sum_ready)
+        self.room.tick(coded, weights.weight)
         shown = softmax.step(unit_valid, score.last if score.valid else None,
-                             scales.takes_total, ratio_valid, weights.weight)
+                             scales.takes_total, ratio_valid, takes)
         found = score.step(command, query, key, shown.i)
         scalar = scales.step(query_scale, shown.unit, shown.total, shown.ratio, scale_ready)
         self.waiting[0] -= found.command

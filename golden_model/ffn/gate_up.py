@@ -89,6 +89,8 @@ class GateUpCycles:
         self.sums: BufferedQueue[Row] = BufferedQueue(config.pending)
         self.held: Row | None = None
         self.glu: Pipeline[Row] = Pipeline(config.glu.latency)
+        self.product: Row | None = None
+        """What waits ahead of the buffer."""
         self.buffer = BufferCycles(config.buffer)
         self.scale = ScaleCycles()
         self._restart()
@@ -106,15 +108,6 @@ class GateUpCycles:
     def weights_ready(self) -> bool:
         """``i_weights.ready`` in this cycle."""
         return self.gather.w_ready(self.spare is None)
-
-    def _item(self) -> int | None:
-        """Index of the word at the buffer, None at the end marker."""
-        out = self.glu.out
-        return None if out is None or out.end else out.number
-
-    def _glu_ready(self, n: int) -> bool:
-        taken = not self.delivered and self.buffer.i_ready(n, self._item())
-        return self.glu.ready(taken)
 
     def answer(self, offers: GateUpOffers) -> GateUpPorts:
         """Return what the ports answer in this cycle."""
@@ -138,18 +131,19 @@ class GateUpCycles:
         """Go on to the next cycle; `answered` is what `answer` gave, if it was asked."""
         ports = answered or self.answer(offers)
         n, blocks = offers.command or (1, 1)
-        item = self._item()
-        at_buffer = self.glu.out is not None
-        glu_ready = self._glu_ready(n)
+        word, room = self.product or self.glu.out, self.product is None
+        item = None if word is None or word.end else word.number   # None: the end marker
+        glu_ready = self.glu.ready(room)
         buffer_ready = not self.delivered and self.buffer.i_ready(n, item)
 
         look_up = (self.sums.head is not None and self.shift_known
                    and (self.held is None or glu_ready))
         held, head = self.held, self.sums.head
         done = self.buffer.done(n, offers.o_ready)
-        self.buffer.tick(n if offers.command and not self.delivered else None, at_buffer, item,
-                         offers.o_ready)
-        self.glu.tick(held, buffer_ready)
+        self.buffer.tick(n if offers.command and not self.delivered else None,
+                         word is not None, item, offers.o_ready)
+        self.product = None if buffer_ready else word
+        self.glu.tick(held, room)
         if look_up:
             self.held = head
         elif glu_ready:

@@ -10,6 +10,7 @@ from hw.attention.head_scales import HeadScales
 from hw.attention.score import Score, key_layout
 from hw.attention.softmax import Softmax
 from hw.attention.weighted_sum import WeightedSum, value_layout
+from hw.control.slack import Slack
 from hw.quant.scale_lanes import SMALL_FLOAT
 from hw.quant.small_float_unit import REQUEST
 
@@ -132,5 +133,8 @@ class Attention(wiring.Component):
         wiring.connect(m, scales.o_unit, self.softmax.i_unit)
         wiring.connect(m, self.softmax.o_total, scales.i_total)
         wiring.connect(m, scales.o_ratio, self.softmax.i_ratio)
-        wiring.connect(m, self.softmax.o, self.weighted_sum.i_weight)
+        # The softmax's banks are read without a look at the rows of values.
+        m.submodules.room = room = Slack(self.softmax.o.payload.shape())
+        wiring.connect(m, self.softmax.o, room.i)
+        wiring.connect(m, room.o, self.weighted_sum.i_weight)
         return m

@@ -208,8 +208,11 @@ class GateUp(wiring.Component):
         here = Signal(place)
         m.d.comb += [here.index.eq(held.index), here.end.eq(held.end)]
         here = later(m, here, config.glu.latency, "place", advance=glu.i.ready)
+        # Nor does the buffer's choice, which compares places, stop the queue behind the multiplier.
+        m.submodules.spare = spare = Slack(buffer.i.payload.shape())
+        wiring.connect(m, spare.o, buffer.i)
         m.d.comb += [
-            buffer.i.valid.eq(glu.o.valid), glu.o.ready.eq(buffer.i.ready),
-            buffer.i.p.index.eq(here.index), buffer.i.p.end.eq(here.end),
-            buffer.i.p.word.eq(glu.o.payload[0]),
+            spare.i.valid.eq(glu.o.valid), glu.o.ready.eq(spare.i.ready),
+            spare.i.p.index.eq(here.index), spare.i.p.end.eq(here.end),
+            spare.i.p.word.eq(glu.o.payload[0]),
         ]

@@ -85,10 +85,11 @@ class BlockMemory(wiring.Component):
                              left.eq(left - 1)]
         asked = Mux(held, ahead, self.i_request.p)
         with m.If((left == 0) | advance & (left == 1)):
+            taken = data.View(ahead.shape(), asked)
+            # Of no request too: nothing is read then, and addresses need not wait to be told.
+            m.d.sync += [address.eq(taken.address) for address in addresses]
             with m.If(held | self.i_request.valid):
-                taken = data.View(ahead.shape(), asked)
-                m.d.sync += [held.eq(0), left.eq(taken.beats),
-                             *(address.eq(taken.address) for address in addresses)]
+                m.d.sync += [held.eq(0), left.eq(taken.beats)]
         with m.Elif(self.i_request.valid & ~held):
             m.d.sync += [held.eq(1), ahead.eq(self.i_request.p)]
         return m

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One port on the memory image, several readers."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
@@ -47,15 +50,18 @@ class ImageHub(wiring.Component):
 
         chosen = Signal(entry)
         m.d.comb += queue.w_data.eq(chosen)
-        waiting = C(0, 1)   # a reader ahead asks
+        asking = Cat(request.valid for request in self.i_request)
+        turn = Signal.like(asking)
+        m.d.comb += turn.eq(Cat(asks & ~asking[:n].any() for n, asks in enumerate(asking)))
         for client, request in enumerate(self.i_request):
-            mine = request.valid & ~waiting
-            waiting = waiting | request.valid
-            with m.If(mine):
-                m.d.comb += [chosen.client.eq(client), chosen.beats.eq(request.p.beats),
-                             self.o_request.p.eq(request.p)]
-            m.d.comb += request.ready.eq(mine & queue.w_rdy & self.o_request.ready)
-        m.d.comb += [self.o_request.valid.eq(waiting & queue.w_rdy),
+            m.d.comb += request.ready.eq(turn[client] & queue.w_rdy & self.o_request.ready)
+        # Side by side: a choice that goes from reader to reader is the longest path there is.
+        m.d.comb += [
+            self.o_request.p.eq(self.one_of(turn, (request.p for request in self.i_request))),
+            chosen.client.eq(self.one_of(turn, range(config.clients))),
+            chosen.beats.eq(self.one_of(turn, (request.p.beats for request in self.i_request))),
+        ]
+        m.d.comb += [self.o_request.valid.eq(asking.any() & queue.w_rdy),
                      queue.w_en.eq(self.o_request.valid & self.o_request.ready)]
 
         head = data.View(entry, queue.r_data)
@@ -72,3 +78,9 @@ class ImageHub(wiring.Component):
                 m.d.sync += number.eq(1)
                 m.d.comb += queue.r_en.eq(1)
         return m
+
+    @staticmethod
+    def one_of(turn, values):
+        """Return the value whose turn it is, or zero."""
+        values = [Value.cast(value) for value in values]
+        return reduce(or_, (Mux(turn[n], value, 0) for n, value in enumerate(values)))

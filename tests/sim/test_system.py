@@ -6,6 +6,7 @@ around a stand-in, where the quick suite looks at every case.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,6 +256,8 @@ def test_the_file_of_an_image_is_checked():
             parse_image(image.content, size, IMAGE.config_hash)
 
 
+@pytest.mark.skipif(not Path("/usr/include/lz4.h").exists(),
+                    reason="lz4.h is not installed: apt-get install liblz4-dev")
 def test_waves_show_a_token(tmp_path):
     path = tmp_path / "token.fst"
     with System(Accelerator(CONFIG), waves=path) as system:

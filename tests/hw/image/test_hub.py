@@ -90,10 +90,10 @@ def test_grants_are_pinned():
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("request.valid & ~waiting", "request.valid"),
+    ("asks & ~asking[:n].any()", "asks"),
     ("number == head.beats", "number == head.beats + 1"),
     ("self.i_beats.ready.eq(out.ready)", "self.i_beats.ready.eq(1)"),
-    ("mine & queue.w_rdy & self.o_request.ready", "mine & self.o_request.ready"),
+    ("turn[client] & queue.w_rdy & self.o_request.ready", "turn[client] & self.o_request.ready"),
 ])
 def test_a_planted_bug_is_noticed(monkeypatch, old, new):
     monkeypatch.setattr("sim.simulator.PATIENCE", 300)
