@@ -30,7 +30,8 @@ class BlockMemory(wiring.Component):
     i_request : :py:`In(burst_stream(config.port))`
     o : :py:`Out(beat_stream(config.port))`
     i_write : :py:`In(stream.Signature(StructLayout({"address", "beat"})))`
-        Loading: always ready.  What a burst under way reads of it is not defined.
+        Loading: always ready, in memory a cycle later.  What a burst under way reads of it is not
+        defined.
     """
 
     def __init__(self, config: BlockMemoryConfig):
@@ -51,19 +52,22 @@ class BlockMemory(wiring.Component):
         bits = config.port.beat_bits
         columns = bits // _COLUMN
         parts = [_COLUMN * len(range(n, columns, _PARTS)) for n in range(_PARTS)]
+        # A beat is in memory a cycle after it was given.
+        writing, beat = Signal(), Signal(bits, reset_less=True)
+        m.d.sync += [writing.eq(self.i_write.valid), beat.eq(self.i_write.p.beat)]
         reads, addresses, low = [], [], 0
         for n, width in enumerate([*parts, bits % _COLUMN]):
             if width:
                 name = f"memory_{n}" if n < _PARTS else "rest"
                 m.submodules[name] = words = memory.Memory(shape=width, depth=config.depth, init=[])
                 write, read = words.write_port(), words.read_port()
-                # Each has an address of its own: another one after a reset, else they were merged.
-                addresses.append(address := Signal(
-                    range(max(config.depth, 2)), init=n % config.depth, name=f"address_{n}"))
-                m.d.comb += [write.en.eq(self.i_write.valid),
-                             write.addr.eq(self.i_write.p.address),
-                             write.data.eq(self.i_write.p.beat[low:low + width]),
-                             read.addr.eq(address)]
+                # Each has addresses of its own: others after a reset, else they were merged.
+                address, place = (Signal(range(max(config.depth, 2)), init=n % config.depth,
+                                         name=f"{name}_{n}") for name in ("address", "place"))
+                addresses.append(address)
+                m.d.sync += place.eq(self.i_write.p.address)
+                m.d.comb += [write.en.eq(writing), write.addr.eq(place),
+                             write.data.eq(beat[low:low + width]), read.addr.eq(address)]
                 reads.append(read)
                 low += width
 
