@@ -143,8 +143,7 @@ class ChunkRounds:
             gains = (range(begin + 1, begin + 1 + count) if token
                      else gain_words(self.config, begin + follows, count))
             taken = first_pass(begin + COMMAND + 1, [begin + 1] * count, gains)
-            return output(self.config, hidden, layer[token].output, begin, taken[-1],
-                          way)
+            return output(self.config, hidden, layer[token].output, begin, taken[-1], way)
 
         return self.rounds(start, end)
 

@@ -30,9 +30,9 @@ def finish(config: DecoderConfig, counts: Sequence[int], hidden: int, command: i
     `way`: that of the columns, as vectors before this one left it; at rest unless given.
     """
     after: Norm = norm(config, taken[-1])
-    path = (way or columns(config)).finish(list(counts), hidden, selected=selected, command=command,
-                                  taken=list(taken), offered=[0] * len(counts), codes=after.codes,
-                                  scale=after.scale)
+    path = (way or columns(config)).finish(
+        list(counts), hidden, selected=selected, command=command, taken=list(taken),
+        offered=[0] * len(counts), codes=after.codes, scale=after.scale)
     return add(config, beats(config, hidden), path.scale, path.sums) + ACCEPT
 
 
