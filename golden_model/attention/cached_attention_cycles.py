@@ -9,7 +9,6 @@ from golden_model.attention.cached_attention import command_fields
 from golden_model.attention.head_joiner import JoinerCycles, JoinerStep
 from golden_model.attention.score import Load, row_words
 from golden_model.cached_attention_config import CachedAttentionConfig
-from golden_model.control.slack import SlackSteps
 from golden_model.kv.cache_cycles import AppendCycles, ReadCycles
 from golden_model.kv.row_quantiser import RowQuantiserCycles
 
@@ -109,7 +108,6 @@ class CommandSteps:
         self.row = row_words(rows, load.words)
         # A memory of one port is written the cycle after the word was given, but for first rows.
         self.pauses = config.cache.ports == "1rw" and rows > 1
-        self.rooms = SlackSteps(), SlackSteps()   # between cache and attention
         self.asked, self.read = [0, 0], [0, 0]
         self.words, self.written = load.words, 0
         """Words of a row, and streams whose newest rows can be read."""
@@ -128,8 +126,8 @@ class CommandSteps:
         last = bool(quantiser.pipe[-1])
         of_query, scale_of_query = (coder.kind(number) == "query"
                                     for number in (coder.coded, coder.scaled))
-        key, value = (row[done % len(row)] if room.valid(port.valid) else None
-                      for port, room, done in zip(ports, self.rooms, self.read))
+        key, value = (row[done % len(row)] if port.valid else None
+                      for port, done in zip(ports, self.read))
         found = self.engine.step(code and of_query, scale and scale_of_query, key, value,
                                  self.joiner.sum_ready, self.joiner.scale_ready)
         joined = self.joiner.step(found.sum, found.scale, o_ready)
@@ -143,9 +141,7 @@ class CommandSteps:
             more = self.begun and self.asked[side] < self.passes
             paused = writes and self.writing == side
             waits = (port.begun - 1) // self.shared >= self.written
-            room, moves = self.rooms[side], self.rooms[side].ready
-            room.tick(port.valid, taken)
-            self.asked[side] += port.step(len(row) if more else None, moves, paused,
+            self.asked[side] += port.step(len(row) if more else None, taken, paused,
                                           self.words if waits else 0)
             self.read[side] += taken
         self.written = coder.present  # as of the cycle before: it takes one to be in memory

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handshakes of :mod:`hw.kv.cache`, cycle by cycle: reads of one side, appended rows."""
 
+from golden_model.control.slack import SlackSteps
 from golden_model.kv_config import KvCacheConfig
 
 __all__ = ["AppendCycles", "ReadCycles"]
@@ -18,10 +19,17 @@ class ReadCycles:
         self.begun = 0
         """Commands whose addresses are given, or were."""
         self.found = self.kept = False
+        self.room = SlackSteps()
+        """What stands behind the bank."""
 
     @property
     def valid(self) -> bool:
         """Whether a word is offered."""
+        return self.room.valid(self._given)
+
+    @property
+    def _given(self) -> bool:
+        """Whether the bank gives a word."""
         return self.kept if self.config.secded else self.found
 
     def step(self, command: int | None, ready: bool, paused: bool = False,
@@ -39,7 +47,9 @@ class ReadCycles:
         waiting
             Words at the end of the command in work that are not yet to be read.
         """
-        take = (not self.kept or ready) if self.config.secded else ready
+        moved = self.room.ready
+        self.room.tick(self._given, ready)
+        take = (not self.kept or moved) if self.config.secded else moved
         advance = not self.found or take
         moves = self.left > waiting and advance and not paused
         free = self.left - moves == 0

@@ -12,7 +12,6 @@ from hw.attention.attention import Attention
 from hw.attention.attention import command_layout as attention_command
 from hw.attention.head_joiner import HeadJoiner
 from hw.attention.head_joiner import command_layout as joiner_command
-from hw.control.slack import Slack
 from hw.emit import once
 from hw.kv.cache import KvCache
 from hw.kv.layouts import Move, Operation
@@ -167,13 +166,9 @@ class CachedAttention(wiring.Component):
             wiring.connect(m, inner, wiring.flipped(outer))
         for outer, inner in ((self.i_restore, cache.i_restore), (self.i, self.quantiser.i)):
             wiring.connect(m, wiring.flipped(outer), inner)
-        for name, asked, read, found, words in (
-                ("keys", attention.o_key_read, cache.i_read_k, cache.o_k, attention.i_key),
-                ("values", attention.o_value_read, cache.i_read_v, cache.o_v, attention.i_value)):
-            # Whether the cache reads on does not wait for what attention's engines do.
-            m.submodules[f"{name}_room"] = room = Slack(found.payload.shape())
-            wiring.connect(m, found, room.i)
-            out = room.o
+        for asked, read, out, words in (
+                (attention.o_key_read, cache.i_read_k, cache.o_k, attention.i_key),
+                (attention.o_value_read, cache.i_read_v, cache.o_v, attention.i_value)):
             m.d.comb += [
                 read.valid.eq(asked.valid), asked.ready.eq(read.ready), read.p.newest.eq(1),
                 read.p.slot.eq(asked.p.slot), read.p.stream.eq(asked.p.stream),

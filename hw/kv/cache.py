@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden_model.kv_config import BEAT_BITS, KvCacheConfig
+from hw.control.slack import Slack
 from hw.kv.bank import Bank
 from hw.kv.deserialiser import Deserialiser
 from hw.kv.layouts import (
@@ -56,6 +57,7 @@ class KvCache(wiring.Component):
     wrong number of words closes its slot.  A read that does not work gives one row of zeros with
     scale zero; a word with two flipped bits gives zeros.
 
+    What the banks read stops at a register: their addresses wait for none who takes the words.
     ``ready`` of the command streams depends on ``i_control.valid`` and on their own payload, that
     of `i_read_k` and `i_read_v` on `i_append` as well.
 
@@ -114,6 +116,8 @@ class KvCache(wiring.Component):
         m.submodules.keys, m.submodules.values = banks = self.keys, self.values
         m.submodules.table = table = SlotTable(config)
         m.submodules.read_k, m.submodules.read_v = readers = Reader(config), Reader(config)
+        m.submodules.room_k, m.submodules.room_v = rooms = [Slack(bank.o.p.shape())
+                                                            for bank in banks]
         m.submodules.writer = writer = RowWalk(config)
         m.submodules.serialiser = serialiser = Serialiser(config)
         m.submodules.deserialiser = deserialiser = Deserialiser(config)
@@ -126,8 +130,9 @@ class KvCache(wiring.Component):
         append_busy, held, saving, written = Signal(), Signal(), Signal(), Signal()
         saved = Signal(append_layout(config))  # the stream that is saved or restored
         appends = self.i_append.valid & self.i_append.ready
-        for value, (bank, reader, command, out) in enumerate(zip(
-                banks, readers, (self.i_read_k, self.i_read_v), (self.o_k, self.o_v))):
+        for value, (bank, room, reader, command, out) in enumerate(zip(
+                banks, rooms, readers, (self.i_read_k, self.i_read_v), (self.o_k, self.o_v))):
+            wiring.connect(m, bank.o, room.i)
             same = (append_busy & same_rows(appending, command.p, value)
                     | appends & same_rows(self.i_append.p, command.p, value))
             blocked = held | same & ~command.p.newest
@@ -139,8 +144,8 @@ class KvCache(wiring.Component):
                 *(reader.written[name].eq(appending[name]) for name in ("slot", "stream", "value")),
                 (table.look_k, table.look_v)[value].eq(reader.i.valid & reader.i.ready),
                 (table.i_k, table.i_v)[value].eq(reader.i.payload),
-                out.valid.eq(bank.o.valid & ~saving), out.payload.eq(bank.o.payload),
-                bank.o.ready.eq(out.ready & ~saving),
+                out.valid.eq(room.o.valid & ~saving), out.payload.eq(room.o.payload),
+                room.o.ready.eq(out.ready & ~saving),
                 *(other.eq(mine) for other, mine in (
                     (reader.other.slot, self.i_append.p.slot),
                     (reader.other.stream, self.i_append.p.stream))),
@@ -151,7 +156,7 @@ class KvCache(wiring.Component):
 
         events = Events()
         self.append(m, banks, table, writer, appending, append_busy, waits, written, events)
-        self.control(m, banks, table, writer, readers, serialiser, deserialiser, quiet, held,
+        self.control(m, banks, rooms, table, writer, readers, serialiser, deserialiser, quiet, held,
                      saving, saved, events)
         self.count(m, banks, events, table.errors, *(reader.events for reader in readers))
         return m
@@ -217,8 +222,8 @@ class KvCache(wiring.Component):
                          bank.i_write.codes.eq(word.codes), bank.i_write.scale.eq(word.scale)]
         m.d.comb += banks[0].write_scale.eq(value & writer.o.p.last_word)
 
-    def control(self, m, banks, table, writer, readers, serialiser, deserialiser, quiet, held,
-                saving, saved, events):
+    def control(self, m, banks, rooms, table, writer, readers, serialiser, deserialiser, quiet,
+                held, saving, saved, events):
         """Commands about whole sequences, one at a time."""
         asked, shape, found = self.i_control.p, table.geometry, table.o_append
         length = Signal.like(asked.length)
@@ -247,7 +252,8 @@ class KvCache(wiring.Component):
                 with m.If(self.i_control.valid & quiet):
                     with m.Switch(asked.op):
                         with m.Case(Operation.SAVE):
-                            with m.If(banks[0].empty & banks[1].empty):
+                            with m.If(Cat(each.empty for each in banks).all()
+                                      & ~Cat(each.o.valid for each in rooms).any()):
                                 m.d.comb += accept.eq(1)
                                 m.next = "LOOK"
                         with m.Case(Operation.RESTORE):
@@ -291,7 +297,7 @@ class KvCache(wiring.Component):
                 m.d.sync += saving.eq(1)
                 m.next = "SAVE"
             with m.State("SAVE"):
-                self.save(m, *banks, serialiser.i, saved.value)
+                self.save(m, *rooms, serialiser.i, saved.value)
                 with m.If(serialiser.i.valid & serialiser.i.ready & serialiser.i.p.last):
                     next_stream("READ", "IDLE")
 

@@ -9,7 +9,9 @@ from golden_model.kv_config import KvCacheConfig
 from hw.kv import cache
 from hw.kv.layouts import Operation
 from hw.kv.slot_table import SlotTable
+from tests.hw.kv import bench
 from tests.hw.kv.bench import Bench
+from tests.mutants import mutant
 
 SMALL = KvCacheConfig(lanes=2, rows=24, sinks=6, row_words=3, window=5, slots=3)
 PROTECTED = KvCacheConfig(lanes=3, rows=18, sinks=6, row_words=2, window=4, slots=2, secded=True,
@@ -114,6 +116,36 @@ def test_a_saved_sequence_can_be_restored(name):
         await bench.check_errors()
 
     Bench(config, stall=0.2).run(scenario)
+
+
+def test_a_save_waits_for_words_that_were_read():
+    """Also for one that nobody takes, when all addresses are given."""
+    config, geometry = CASES["small"]
+
+    async def scenario(bench):
+        await opened(bench, *geometry)
+        await bench.tokens(0, 1)
+        for seed in range(6):
+            bench.saved.clear()
+            bench.read(0, 0, bool(seed % 2))
+            while any(bench.queues.values()):
+                await bench.step()
+            bench.stall = 0.95
+            for _ in range(10):
+                await bench.step()
+            bench.control(Operation.SAVE, slot=0)
+            await bench.drain()
+            bench.stall = 0.0
+        await bench.check_errors()
+
+    Bench(config).run(scenario)
+
+
+def test_a_save_that_does_not_wait_is_noticed(monkeypatch):
+    monkeypatch.setattr(bench, "KvCache", mutant(
+        cache.KvCache, "& ~Cat(each.o.valid for each in rooms).any()", ""))
+    with pytest.raises(AssertionError, match=r"^o_"):
+        test_a_save_waits_for_words_that_were_read()
 
 
 def test_slots_do_not_touch_each_other():
