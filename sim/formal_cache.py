@@ -84,13 +84,13 @@ def whole(p):
                 ~(kept & writes & (store.i_write.at.scale == kept_row)))
 
 
-_READER, _BANK, _CACHE = (f"hw.kv.{name}" for name in ("reader", "bank", "cache"))
+_READER, _CACHE = (f"hw.kv.{name}" for name in ("reader", "cache"))
 
 PROOFS = (
     Proof(name="cache", design=whole, apart=True, bugs={
-        "o_k stable": (_CACHE, "out.valid.eq(bank.o.valid & ~saving)",
-                       "out.valid.eq(bank.o.valid & ~held)"),
-        "o_v stable": (_BANK, "advance.eq(~valid | take)", "advance.eq(1)"),
+        "o_k stable": (_CACHE, "out.valid.eq(room.o.valid & ~saving)",
+                       "out.valid.eq(room.o.valid & ~held)"),
+        "o_v stable": ("hw.control.slack", "with m.If(~waiting):", "with m.If(1):"),
         "o_save stable": ("hw.kv.serialiser", "with m.If(self.o.valid & self.o.ready):",
                           "with m.If(self.o.valid):"),
         "keys never at once": (_CACHE, "same & append.value if value else same",
