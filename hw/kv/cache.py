@@ -26,7 +26,7 @@ from hw.kv.layouts import (
 )
 from hw.kv.reader import Reader
 from hw.kv.row_walk import RowWalk
-from hw.kv.serialiser import Serialiser
+from hw.kv.serialiser import Serialiser, send
 from hw.kv.slot_table import SlotTable
 
 __all__ = ["KvCache"]
@@ -297,7 +297,7 @@ class KvCache(wiring.Component):
                 m.d.sync += saving.eq(1)
                 m.next = "SAVE"
             with m.State("SAVE"):
-                self.save(m, *rooms, serialiser.i, saved.value)
+                send(m, *rooms, serialiser.i, saved.value)
                 with m.If(serialiser.i.valid & serialiser.i.ready & serialiser.i.p.last):
                     next_stream("READ", "IDLE")
 
@@ -322,18 +322,6 @@ class KvCache(wiring.Component):
                     m.d.comb += table.fill.eq(saved.value & last_stream & writer.o.p.last_word)
                     with m.If(writer.o.p.last):
                         next_stream("PLACE", "IDLE")
-
-    @staticmethod
-    def save(m, keys, values, out, value):
-        """Send words of keys; or, word by word, codes of values and scales that keys bring."""
-        both = keys.o.valid & (values.o.valid | ~value)
-        m.d.comb += [
-            out.valid.eq(both), keys.o.ready.eq(out.ready & both),
-            values.o.ready.eq(out.ready & both & value),
-            out.p.codes.eq(Mux(value, values.o.p.codes, keys.o.p.codes)),
-            out.p.scale.eq(Mux(value, keys.o.p.value_scale, keys.o.p.scale)),
-            *(out.p[name].eq(keys.o.p[name]) for name in ("bos", "last_word", "last")),
-        ]
 
     def count(self, m, banks, own, *events):
         """Keep errors, count corrected words."""

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from golden_model.kv_config import BEAT_BITS, KvCacheConfig
 from hw.kv.layouts import word_layout
 
-__all__ = ["Serialiser"]
+__all__ = ["Serialiser", "send"]
 
 
 class Serialiser(wiring.Component):
@@ -45,3 +45,15 @@ class Serialiser(wiring.Component):
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
         return m
+
+
+def send(m, keys, values, out, value):
+    """Send words of keys; or, word by word, codes of values and scales that keys bring."""
+    both = keys.o.valid & (values.o.valid | ~value)
+    m.d.comb += [
+        out.valid.eq(both), keys.o.ready.eq(out.ready & both),
+        values.o.ready.eq(out.ready & both & value),
+        out.p.codes.eq(Mux(value, values.o.p.codes, keys.o.p.codes)),
+        out.p.scale.eq(Mux(value, keys.o.p.value_scale, keys.o.p.scale)),
+        *(out.p[name].eq(keys.o.p[name]) for name in ("bos", "last_word", "last")),
+    ]
