@@ -80,7 +80,7 @@ PROOFS = (
                     "self.o_request.p.address + 1"),
         "room": (_SEQUENCER, "[asking.eq(0), left.eq(left - 1),", "[left.eq(left - 1),"),
         "handed out": (_SEQUENCER, "beats[beat].eq", "beats[0].eq"),
-        "fault": (_SEQUENCER, "self.fault.eq(0)", "self.fault.eq(self.fault)"),
+        "fault": (_SEQUENCER, "self.fault.eq(~known)", "self.fault.eq(0)"),
         "complete": (_SEQUENCER, "(left == 0) |", "(left <= 1) |"),
         "goes on": (_SEQUENCER, "with m.If(~self.o.valid):", "with m.If(self.fault):"),
     }),
